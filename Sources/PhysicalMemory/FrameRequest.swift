@@ -1,0 +1,62 @@
+public import MemoryTypes
+
+/// A wish for contiguous frames (Linux's gfp flags, order and preferred node).
+@frozen public struct FrameRequest: Sendable {
+  /// 1 to 2^20 frames; need not be a power of two.
+  public var count: FrameCount
+  /// The first frame's number is a multiple of this: a power of two. `order=N` requests pass 2^N.
+  public var alignment: FrameCount
+  /// The CPU that asks: its home node is where the search begins, its lists are what it takes from.
+  public var cpu: CPUID
+  /// The node to prefer instead of the CPU's own (`alloc_pages_node`); others follow in the order of its fallback list.
+  public var node: NodeID?
+  /// Only `node` may serve (`__GFP_THISNODE`).
+  public var onlyNode: Bool
+  /// The highest kind of zone that may serve; lower ones follow. DMA never falls back. nil: the highest that suits `mobility`.
+  public var zone: ZoneKind?
+  public var mobility: Mobility
+  /// The bytes shall read zero.
+  public var zeroed: Bool
+  public var owner: FrameOwner
+
+  @inlinable public init(
+    count: FrameCount = FrameCount(1), alignment: FrameCount = FrameCount(1), cpu: CPUID = CPUID(0), node: NodeID? = nil,
+    onlyNode: Bool = false, zone: ZoneKind? = nil, mobility: Mobility = .unmovable, zeroed: Bool = false,
+    owner: FrameOwner = .kernel
+  ) {
+    self.count = count
+    self.alignment = alignment
+    self.cpu = cpu
+    self.node = node
+    self.onlyNode = onlyNode
+    self.zone = zone
+    self.mobility = mobility
+    self.zeroed = zeroed
+    self.owner = owner
+  }
+}
+
+/// Who holds a frame: what it is for, and which one of those.
+@frozen public struct FrameOwner: Hashable, Sendable {
+  public enum Kind: UInt8, Sendable, CaseIterable {
+    /// The emulated kernel itself.
+    case kernel
+    /// A page-table frame; `id` is the process whose table it is, 0 the kernel's.
+    case pageTable
+    /// An `alloc` word; `id` is the number of the line that asked.
+    case command
+    /// A process's anonymous memory; `id` is its pid.
+    case anonymous
+    /// The page cache; `id` is the file's number.
+    case pageCache
+    /// A slab; `id` is the cache's number.
+    case slab
+  }
+  public var kind: Kind
+  public var id: UInt32
+  @inlinable public init(_ kind: Kind, id: UInt32 = 0) {
+    self.kind = kind
+    self.id = id
+  }
+  @inlinable public static var kernel: FrameOwner { FrameOwner(.kernel) }
+}

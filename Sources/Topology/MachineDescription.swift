@@ -1,0 +1,97 @@
+public import MemoryTypes
+
+/// What a machine is: everything that a preset, a YAML file or a `/sys` tree says of it, and nothing of its state.
+///
+/// A description that came from `MachineSource` is valid: `validate()` has found no mistake in it.
+public struct MachineDescription: Equatable, Sendable {
+  /// The preset's or file's name: one word.
+  public var name: String
+  /// One line for `veridianfs machines`.
+  public var summary: String
+  public var architecture: Architecture
+  /// In ascending order of their ids.
+  public var cpus: [CPU]
+  /// By level, then type, then first CPU.
+  public var caches: [Cache]
+  /// In ascending order of their ids; ids need not follow one another.
+  public var nodes: [Node]
+  /// SLIT distances: `distances[i][j]` from `nodes[i]` to `nodes[j]`; the diagonal is 10.
+  public var distances: [[Int]]
+  /// Parts of memory that are never handed out, and address ranges that are no memory but appear in `/proc/iomem`.
+  public var reserved: [ReservedRegion]
+  /// What initiators see of targets (ACPI HMAT). Empty where the machine does not say.
+  public var performance: [MemoryPerformance]
+  /// The size of a hot-plug block (`block_size_bytes`): a power of two, 128 MiB at least.
+  public var memoryBlockSize: ByteCount
+  public var settings: Settings
+}
+
+/// A logical CPU.
+public struct CPU: Equatable, Sendable {
+  public var id: CPUID
+  /// `physical_package_id`.
+  public var package: Int
+  /// `die_id` within the package.
+  public var die: Int
+  /// `core_id` within the package.
+  public var core: Int
+  /// Which of its core's hardware threads this is, from 0.
+  public var thread: Int
+  /// Where its local memory is.
+  public var node: NodeID
+}
+
+/// A cache and the CPUs that share it.
+public struct Cache: Equatable, Sendable {
+  public enum Kind: String, CaseIterable, Sendable { case data = "Data", instruction = "Instruction", unified = "Unified" }
+  /// 1 to 4.
+  public var level: Int
+  public var kind: Kind
+  public var size: ByteCount
+  public var lineSize: Int
+  public var ways: Int
+  /// In ascending order.
+  public var cpus: [CPUID]
+  /// size / (lineSize * ways).
+  public var sets: Int { ways == 0 || lineSize == 0 ? 0 : Int(size.rawValue) / (lineSize * ways) }
+}
+
+/// A NUMA node: some memory, some CPUs, either of which may be none.
+public struct Node: Equatable, Sendable {
+  public var id: NodeID
+  /// In ascending order, disjoint, aligned to the frame size; may be empty (a memory-less node).
+  public var memory: [PhysicalRange]
+  /// What the memory is: decides nothing but how it is described.
+  public var kind: Kind
+  public enum Kind: String, CaseIterable, Sendable { case dram, cxl, hbm, pmem }
+}
+
+/// A region that firmware or the kernel keeps for itself.
+public struct ReservedRegion: Equatable, Sendable {
+  public var range: PhysicalRange
+  public var kind: Kind
+  /// As `/proc/iomem` names it, say "Kernel code".
+  public var description: String
+  /// The seed's five kinds.
+  public enum Kind: String, CaseIterable, Sendable { case bios, mmio, acpi, kernel, boot }
+}
+
+/// What one initiator node sees of one target node, as ACPI's HMAT has it.
+public struct MemoryPerformance: Equatable, Sendable {
+  public var initiator: NodeID
+  public var target: NodeID
+  /// Nanoseconds.
+  public var readLatency: Int
+  public var writeLatency: Int
+  /// MB/s, as sysfs prints them.
+  public var readBandwidth: Int
+  public var writeBandwidth: Int
+}
+
+/// The frames that a kind of zone spans on every node, before nodes and reservations are taken into account.
+public struct ZoneSpan: Equatable, Sendable {
+  public var kind: ZoneKind
+  public var start: FrameNumber
+  /// The first frame behind the zone.
+  public var end: FrameNumber
+}

@@ -1,0 +1,23 @@
+public import MemoryTypes
+
+/// Whose rules hold where VeridianOS's and Linux's compete.
+public enum Profile: String, CaseIterable, Sendable { case veridian, linux }
+
+/// `transparent_hugepage/enabled`.
+public enum HugePageMode: String, CaseIterable, Sendable { case always, madvise, never }
+
+/// Whether user mappings may be writable and executable at once.
+public enum WriteXorExecute: String, CaseIterable, Sendable { case enforce, off }
+
+/// A machine's settings. `nil` means: as the profile and the architecture have it.
+public struct Settings: Equatable, Sendable {
+  public var profile: Profile = .veridian
+  /// What the machine's random numbers grow from.
+  public var seed: UInt64 = 0
+  public var aslr = true
+  public var thp: HugePageMode = .always
+  public var paging: String?
+  public var zones: [ZoneKind]?
+  public var wx: WriteXorExecute?
+  public init() {}
+}
