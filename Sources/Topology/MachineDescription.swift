@@ -24,6 +24,32 @@ public struct MachineDescription: Equatable, Sendable {
   /// The size of a hot-plug block (`block_size_bytes`): a power of two, 128 MiB at least.
   public var memoryBlockSize: ByteCount
   public var settings: Settings
+
+  public init(
+    name: String,
+    summary: String = "",
+    architecture: Architecture,
+    cpus: [CPU],
+    caches: [Cache] = [],
+    nodes: [Node],
+    distances: [[Int]],
+    reserved: [ReservedRegion] = [],
+    performance: [MemoryPerformance] = [],
+    memoryBlockSize: ByteCount = .mib(128),
+    settings: Settings = Settings()
+  ) {
+    self.name = name
+    self.summary = summary
+    self.architecture = architecture
+    self.cpus = cpus
+    self.caches = caches
+    self.nodes = nodes
+    self.distances = distances
+    self.reserved = reserved
+    self.performance = performance
+    self.memoryBlockSize = memoryBlockSize
+    self.settings = settings
+  }
 }
 
 /// A logical CPU.
@@ -39,11 +65,24 @@ public struct CPU: Equatable, Sendable {
   public var thread: Int
   /// Where its local memory is.
   public var node: NodeID
+
+  public init(id: CPUID, package: Int = 0, die: Int = 0, core: Int, thread: Int = 0, node: NodeID) {
+    self.id = id
+    self.package = package
+    self.die = die
+    self.core = core
+    self.thread = thread
+    self.node = node
+  }
 }
 
 /// A cache and the CPUs that share it.
 public struct Cache: Equatable, Sendable {
-  public enum Kind: String, CaseIterable, Sendable { case data = "Data", instruction = "Instruction", unified = "Unified" }
+  public enum Kind: String, CaseIterable, Sendable {
+    case data = "Data"
+    case instruction = "Instruction"
+    case unified = "Unified"
+  }
   /// 1 to 4.
   public var level: Int
   public var kind: Kind
@@ -54,6 +93,15 @@ public struct Cache: Equatable, Sendable {
   public var cpus: [CPUID]
   /// size / (lineSize * ways).
   public var sets: Int { ways == 0 || lineSize == 0 ? 0 : Int(size.rawValue) / (lineSize * ways) }
+
+  public init(level: Int, kind: Kind, size: ByteCount, lineSize: Int = 64, ways: Int, cpus: [CPUID]) {
+    self.level = level
+    self.kind = kind
+    self.size = size
+    self.lineSize = lineSize
+    self.ways = ways
+    self.cpus = cpus
+  }
 }
 
 /// A NUMA node: some memory, some CPUs, either of which may be none.
@@ -64,16 +112,43 @@ public struct Node: Equatable, Sendable {
   /// What the memory is: decides nothing but how it is described.
   public var kind: Kind
   public enum Kind: String, CaseIterable, Sendable { case dram, cxl, hbm, pmem }
+
+  public init(id: NodeID, memory: [PhysicalRange], kind: Kind = .dram) {
+    self.id = id
+    self.memory = memory
+    self.kind = kind
+  }
 }
 
 /// A region that firmware or the kernel keeps for itself.
 public struct ReservedRegion: Equatable, Sendable {
   public var range: PhysicalRange
   public var kind: Kind
-  /// As `/proc/iomem` names it, say "Kernel code".
+  /// As `/proc/iomem` names it, say "Kernel code". Empty: `/proc/iomem` does not mention it (a hole that nobody claims).
   public var description: String
   /// The seed's five kinds.
-  public enum Kind: String, CaseIterable, Sendable { case bios, mmio, acpi, kernel, boot }
+  public enum Kind: String, CaseIterable, Sendable {
+    /// Firmware, e820 type 2. Not memory to Linux ("present" leaves it out).
+    case bios
+    /// No memory at all: device registers, windows of a bus, holes. The only kind that may lie outside of nodes' memory, inside another
+    /// region, or around others.
+    case mmio
+    /// ACPI tables and storage, e820 types 3 and 4. Not "present" either.
+    case acpi
+    /// The kernel image: present, not managed.
+    case kernel
+    /// What the kernel took before there was an allocator, its frame descriptors foremost: present, not managed, and not in `/proc/iomem`,
+    /// where it is System RAM.
+    case boot
+
+    /// Whether Linux counts its frames as present, which it then does not manage.
+    public var isPresent: Bool { self == .kernel || self == .boot }
+  }
+  public init(range: PhysicalRange, kind: Kind, description: String) {
+    self.range = range
+    self.kind = kind
+    self.description = description
+  }
 }
 
 /// What one initiator node sees of one target node, as ACPI's HMAT has it.
@@ -86,6 +161,22 @@ public struct MemoryPerformance: Equatable, Sendable {
   /// MB/s, as sysfs prints them.
   public var readBandwidth: Int
   public var writeBandwidth: Int
+
+  public init(
+    initiator: NodeID,
+    target: NodeID,
+    readLatency: Int,
+    writeLatency: Int,
+    readBandwidth: Int,
+    writeBandwidth: Int
+  ) {
+    self.initiator = initiator
+    self.target = target
+    self.readLatency = readLatency
+    self.writeLatency = writeLatency
+    self.readBandwidth = readBandwidth
+    self.writeBandwidth = writeBandwidth
+  }
 }
 
 /// The frames that a kind of zone spans on every node, before nodes and reservations are taken into account.
@@ -94,4 +185,10 @@ public struct ZoneSpan: Equatable, Sendable {
   public var start: FrameNumber
   /// The first frame behind the zone.
   public var end: FrameNumber
+
+  public init(kind: ZoneKind, start: FrameNumber, end: FrameNumber) {
+    self.kind = kind
+    self.start = start
+    self.end = end
+  }
 }

@@ -9,15 +9,22 @@ public enum HugePageMode: String, CaseIterable, Sendable { case always, madvise,
 /// Whether user mappings may be writable and executable at once.
 public enum WriteXorExecute: String, CaseIterable, Sendable { case enforce, off }
 
-/// A machine's settings. `nil` means: as the profile and the architecture have it.
+/// A machine's settings. `nil` means: as the profile and the architecture have it (see `MachineDescription.resolved...`).
+///
+/// `Setting.all` is the one table of their keys.
 public struct Settings: Equatable, Sendable {
   public var profile: Profile = .veridian
   /// What the machine's random numbers grow from.
   public var seed: UInt64 = 0
   public var aslr = true
   public var thp: HugePageMode = .always
-  public var paging: String?
+  public var paging: Paging?
+  /// Ascending, with `.normal` among them.
   public var zones: [ZoneKind]?
   public var wx: WriteXorExecute?
+  /// Requests of fewer frames go to the bitmaps, others to the buddy system: 1 to 512.
+  public var hybridThreshold = 512
+  /// What one CPU's part of a TLB shootdown costs on the machine's clock, in nanoseconds.
+  public var tlbCostNanoseconds: UInt64 = 4200
   public init() {}
 }
