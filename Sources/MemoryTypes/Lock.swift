@@ -10,7 +10,7 @@ public import Synchronization
 /// library's `Mutex` is not, and makes it report races that are none). A waiter spins for about a microsecond, then yields
 /// its processor, then sleeps. Not recursive, not fair.
 ///
-/// Lock order, outermost first: `Machine`, a zone, a CPU's list. A lock is never taken while one behind it in this list is held.
+/// Lock order, outermost first: `Machine`, a CPU's list, a zone. A lock is never taken while one behind it in this list is held.
 @frozen public struct Lock: ~Copyable, Sendable {
   /// 0 free, 1 held.
   @usableFromInline let state = Atomic<UInt32>(0)
