@@ -20,7 +20,8 @@ public import MemoryTypes
   public var owner: FrameOwner
 
   @inlinable public init(
-    count: FrameCount = FrameCount(1), alignment: FrameCount = FrameCount(1), cpu: CPUID = CPUID(0), node: NodeID? = nil,
+    count: FrameCount = FrameCount(1), alignment: FrameCount = FrameCount(1), cpu: CPUID = CPUID(0),
+    node: NodeID? = nil,
     onlyNode: Bool = false, zone: ZoneKind? = nil, mobility: Mobility = .unmovable, zeroed: Bool = false,
     owner: FrameOwner = .kernel
   ) {

@@ -1,0 +1,100 @@
+/// Where the levels of a 64-way tree of bits lie, the same for all trees over as many leaves.
+struct BitTreeShape: Sendable {
+  let leaves: Int
+  /// 1 to 5: the last has one word.
+  let levels: Int
+  /// The first word of each level, from the leaves up.
+  let offsets: InlineArray<5, Int>
+  /// Words that a tree takes.
+  let words: Int
+
+  /// Traps above 2^30 leaves (2 PiB of 2 MiB blocks).
+  init(leaves: Int) {
+    precondition(leaves > 0 && leaves <= 1 << 30)
+    var offsets = InlineArray<5, Int>(repeating: 0)
+    var levels = 0
+    var words = 0
+    var entries = leaves
+    repeat {
+      entries = (entries + 63) >> 6
+      offsets[levels] = words
+      words += entries
+      levels += 1
+    } while entries > 1
+    self.leaves = leaves
+    self.levels = levels
+    self.offsets = offsets
+    self.words = words
+  }
+}
+
+/// A set of small integers: a bit for each, and above every 64 bits one that says whether any of them is set.
+///
+/// All operations cost the number of levels at most (3 up to 512 GiB of blocks). Zeroed memory is the empty set.
+struct BitTree {
+  let words: HostArray<UInt64>
+  /// Where this tree's words begin.
+  let base: Int
+  let shape: BitTreeShape
+
+  @inline(__always)
+  private func index(_ level: Int, _ word: Int) -> Int { unsafe base + shape.offsets[unchecked: level] + word }
+
+  @inline(__always)
+  func contains(_ leaf: Int) -> Bool { words[base + leaf >> 6] >> UInt64(leaf & 63) & 1 != 0 }
+
+  @inline(__always)
+  func insert(_ leaf: Int) {
+    var position = leaf
+    for level in 0..<shape.levels {
+      let at = index(level, position >> 6)
+      let old = words[at]
+      words[at] = old | 1 << UInt64(position & 63)
+      if old != 0 { return }
+      position >>= 6
+    }
+  }
+
+  @inline(__always)
+  func remove(_ leaf: Int) {
+    var position = leaf
+    for level in 0..<shape.levels {
+      let at = index(level, position >> 6)
+      let new = words[at] & ~(1 << UInt64(position & 63))
+      words[at] = new
+      if new != 0 { return }
+      position >>= 6
+    }
+  }
+
+  /// The smallest element.
+  @inline(__always)
+  var first: Int? {
+    var position = 0
+    for level in stride(from: shape.levels - 1, through: 0, by: -1) {
+      let word = words[index(level, position)]
+      if word == 0 { return nil }
+      position = position << 6 | word.trailingZeroBitCount
+    }
+    return position
+  }
+
+  /// The smallest element that is `leaf` or above.
+  func next(from leaf: Int) -> Int? {
+    var position = leaf
+    for level in 0..<shape.levels {
+      // On each level: the rest of the word at hand, then one level up for what lies behind it.
+      if position >> 6 > (shape.leaves - 1) >> (6 * (level + 1)) { return nil }
+      let word = words[index(level, position >> 6)] & (~0 << UInt64(position & 63))
+      if word != 0 {
+        position = position & ~63 | word.trailingZeroBitCount
+        for below in stride(from: level - 1, through: 0, by: -1) {
+          position = position << 6 | words[index(below, position)].trailingZeroBitCount
+        }
+        return position
+      }
+      position = position >> 6 + 1
+    }
+    return nil
+  }
+}

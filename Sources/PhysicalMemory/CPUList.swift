@@ -1,0 +1,85 @@
+internal import MemoryTypes
+
+/// The free frames that a CPU keeps of one zone (Linux's `per_cpu_pages`), and what it counts of that zone.
+///
+/// A list for each of the orders 0 to 3 and 9 and each mobility; the frames of a list are chained through their table entries,
+/// last in, first out. Zeroed memory is an empty list. All fields are guarded by `lock`.
+struct CPUList: ~Copyable {
+  let lock: Lock
+  /// 1 once the zone knows that this list is in use.
+  var registered: UInt32
+  /// Allocations held in orders 0 to 3, in frames, and in order 9, in frames.
+  var heldSmall: Int32
+  var heldLarge: Int32
+  /// The first frame of each list, plus 1; 0 where it is empty. Index: slot * 3 + mobility.
+  var heads: InlineArray<15, UInt64>
+  /// Allocations and frees since the start, by path (0: orders 0 to 3; 1: order 9).
+  var allocations: InlineArray<2, UInt64>
+  var frees: InlineArray<2, UInt64>
+  /// Allocations among them that another node should have served (`numa_miss`), and those whose CPU is of another node (`numa_other`).
+  var numaMisses: UInt64
+  var numaOthers: UInt64
+  /// Frames handed out less frames taken back by this list, by kind of owner; only sums over all lists mean anything.
+  var kinds: InlineArray<8, Int>
+
+  static let slots = 5
+  /// Bytes from one list to the next: whole cache lines.
+  static let stride = 256
+
+  /// The list for allocations of `count` frames, aligned to their size: -1 where there is none.
+  @inline(__always)
+  static func slot(forCount count: UInt64) -> Int {
+    switch count {
+    case 1: 0
+    case 2: 1
+    case 4: 2
+    case 8: 3
+    case 512: 4
+    default: -1
+    }
+  }
+
+  @inline(__always)
+  static func order(ofSlot slot: Int) -> Int { slot == 4 ? 9 : slot }
+
+  /// Frames that the list holds.
+  var held: Int { Int(heldSmall) + Int(heldLarge) }
+
+  /// Whether the list holds more of the slot's kind than it should.
+  @inline(__always)
+  func isOver(_ limits: CPUListLimits, _ slot: Int) -> Bool {
+    slot == 4 ? Int(heldLarge) > limits.highLarge << 9 : Int(heldSmall) > limits.high
+  }
+
+  @inline(__always)
+  mutating func addHeld(_ slot: Int, _ frames: Int) {
+    if slot == 4 {
+      heldLarge &+= Int32(truncatingIfNeeded: frames)
+    } else {
+      heldSmall &+= Int32(truncatingIfNeeded: frames)
+    }
+  }
+
+  /// Back to a list that was never used; the lock is held.
+  mutating func clear() {
+    registered = 0
+    heldSmall = 0
+    heldLarge = 0
+    heads = InlineArray(repeating: 0)
+    allocations = InlineArray(repeating: 0)
+    frees = InlineArray(repeating: 0)
+    numaMisses = 0
+    numaOthers = 0
+    kinds = InlineArray(repeating: 0)
+  }
+}
+
+/// How much a CPU list holds (Linux's `high` and `batch` of a pageset, VeridianOS's list constants).
+struct CPUListLimits: Equatable {
+  /// Frames of orders 0 to 3 above which a batch goes back to the zone.
+  var high: Int
+  /// Frames that a refill or a drain moves, of orders 0 to 3.
+  var batch: Int
+  /// Order-9 allocations that may be held.
+  var highLarge: Int
+}

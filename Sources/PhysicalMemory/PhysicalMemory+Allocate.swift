@@ -1,0 +1,228 @@
+public import MemoryTypes
+internal import Synchronization
+internal import Topology
+
+extension PhysicalMemory {
+  /// Takes contiguous frames, which are the caller's until `free`; their references are 1, their mapping 0.
+  ///
+  /// - Throws: `invalidSize` (0 frames, or more than 2^20), `invalidAlignment`, `noSuchCPU`, `noSuchNode`, `noSuchZone`;
+  ///   `outOfMemory` where no zone that may serve has as many frames in a row, after all CPU lists were drained.
+  /// - Complexity: O(1) from a CPU's list (1, 2, 4, 8 or 512 frames aligned to their count at most); otherwise see `Zone.take`.
+  public func allocate(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    let count = request.count.rawValue
+    let alignment = request.alignment.rawValue
+    guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
+    guard alignment.nonzeroBitCount == 1, alignment < 1 << 52 else { throw .invalidAlignment(request.alignment) }
+    let cpu = request.cpu.rawValue
+    let home = router.home(request.cpu)
+    guard home >= 0 else { throw .noSuchCPU(request.cpu) }
+    var node = home
+    if let wanted = request.node {
+      guard let index = router.nodeIndex(wanted) else { throw .noSuchNode(wanted) }
+      node = index
+    }
+    let candidates = try candidates(request, node)
+    let slot = alignment <= count ? CPUList.slot(forCount: count) : -1
+    guard let preferred = candidates.first else { throw .outOfMemory(count: request.count) }
+    for index in candidates {
+      if request.onlyNode, nodeIndex(ofZone: Int(index)) != node { break }
+      let frame =
+        slot >= 0
+        ? takeFromList(Int(index), cpu, slot, request, home: home, preferred: Int(preferred))
+        : takeFromZone(Int(index), request, home: home, preferred: Int(preferred))
+      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+    }
+    return try allocateShort(request, candidates, node: node, home: home)
+  }
+
+  /// The zones that may serve, best first.
+  @inline(__always)
+  private func candidates(_ request: FrameRequest, _ node: Int) throws(MemoryError) -> [UInt16] {
+    let highest: ZoneKind
+    if let zone = request.zone {
+      guard router.has(zone) else { throw .noSuchZone(zone, nil) }
+      if request.onlyNode, !zones(of: description.nodes[node].id).contains(zone) {
+        throw .noSuchZone(zone, description.nodes[node].id)
+      }
+      highest = zone
+    } else if request.mobility == .movable {
+      highest = .movable
+    } else {
+      highest = request.owner.kind == .anonymous ? .high : .normal
+    }
+    return router.zoneList(node, highest)
+  }
+
+  /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more.
+  @inline(never)
+  private func allocateShort(_ request: FrameRequest, _ candidates: [UInt16], node: Int, home: Int) throws(MemoryError)
+    -> FrameRange
+  {
+    let allowed = candidates.map { Int($0) }.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
+    for zone in allowed { drainLists(of: zone) }
+    for zone in allowed {
+      let frame = takeFromZone(zone, request, home: home, preferred: Int(candidates[0]))
+      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+    }
+    let preferred = Int(candidates[0])
+    unsafe zones[preferred].lock.lock()
+    unsafe zones[preferred].countFailure(Int(request.count.rawValue))
+    unsafe zones[preferred].lock.unlock()
+    throw .outOfMemory(count: request.count)
+  }
+
+  // MARK: From a CPU's list
+
+  /// The first frame of an allocation from the list; -1 where the zone has none to refill it with.
+  @inline(__always)
+  private func takeFromList(_ zone: Int, _ cpu: Int, _ slot: Int, _ request: FrameRequest, home: Int, preferred: Int)
+    -> Int
+  {
+    let list = unsafe list(zone, cpu)
+    let head = slot * 3 + Int(request.mobility.rawValue)
+    unsafe list.pointee.lock.lock()
+    if unsafe list.pointee.heads[unchecked: head] == 0 && !refill(list, zone, cpu, slot, request.mobility) {
+      unsafe list.pointee.lock.unlock()
+      return -1
+    }
+    let frame = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: head] &- 1)
+    unsafe list.pointee.heads[unchecked: head] = table.link(frame)
+    let order = CPUList.order(ofSlot: slot)
+    let kind = Int(request.owner.kind.rawValue)
+    unsafe list.pointee.addHeld(slot, -(1 << order))
+    unsafe list.pointee.allocations[unchecked: slot >> 2] &+= 1
+    unsafe list.pointee.kinds[unchecked: kind] &+= 1 << order
+    if zone != preferred || nodeIndex(ofZone: zone) != home {
+      unsafe countDistant(list, zone, home: home, preferred: preferred)
+    }
+    let old = table.word(frame)
+    table.setWord(
+      frame,
+      EntryWord(
+        listState: .allocatedFromList, cpu: cpu, slot: slot, mobility: UInt64(request.mobility.rawValue),
+        owner: request.owner))
+    table.setLink(frame, FrameLink.fresh)
+    unsafe list.pointee.lock.unlock()
+    if request.zeroed { zero(frame, 1 << order, headMayHoldData: old.bits & EntryWord.mayHoldData != 0) }
+    return frame
+  }
+
+  /// Moves a batch from the zone to the empty list: false where the zone has nothing. The list is locked.
+  @inline(never)
+  private func refill(
+    _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Mobility
+  ) -> Bool {
+    let order = CPUList.order(ofSlot: slot)
+    let wanted = slot == 4 ? 1 : max(2, limits.batch >> order)
+    let head = slot * 3 + Int(mobility.rawValue)
+    var frames = InlineArray<64, Int>(repeating: 0)
+    var taken = 0
+    unsafe zones[zone].lock.lock()
+    while taken < min(wanted, 64),
+      let frame = unsafe zones[zone].take(1 << order, alignment: 1 << order, mobility: Int(mobility.rawValue))
+    {
+      frames[taken] = frame
+      taken += 1
+    }
+    if unsafe list.pointee.registered == 0 {
+      unsafe list.pointee.registered = 1
+      unsafe zones[zone].registered.append(cpu)
+    }
+    // The list takes them over before the zone is seen without them.
+    for index in stride(from: taken - 1, through: 0, by: -1) {
+      let frame = frames[index]
+      if slot == 4 { store.touched.insertWhole(frame >> 9) } else { store.touched.insert(frame >> 9) }
+      var word = EntryWord(
+        listState: .listed, cpu: cpu, slot: slot, mobility: UInt64(mobility.rawValue), owner: .kernel)
+      word.bits |= table.word(frame).bits & EntryWord.mayHoldData
+      table.setWord(frame, word)
+      unsafe table.setLink(frame, list.pointee.heads[head])
+      unsafe list.pointee.heads[head] = UInt64(frame + 1)
+    }
+    unsafe list.pointee.addHeld(slot, taken << order)
+    unsafe zones[zone].lock.unlock()
+    return taken > 0
+  }
+
+  /// Counts an allocation that another node should have served, or that is not of its CPU's node (`zone_statistics`).
+  @inline(never)
+  private func countDistant(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, home: Int, preferred: Int) {
+    let node = nodeIndex(ofZone: zone)
+    if node != nodeIndex(ofZone: preferred) {
+      unsafe list.pointee.numaMisses &+= 1
+      unsafe zones[preferred].foreign.add(1, ordering: .relaxed)
+    }
+    if node != home { unsafe list.pointee.numaOthers &+= 1 }
+  }
+
+  // MARK: From a zone
+
+  /// The first frame of an allocation past the lists; -1 where the zone has none.
+  private func takeFromZone(_ zone: Int, _ request: FrameRequest, home: Int, preferred: Int) -> Int {
+    let count = Int(request.count.rawValue)
+    unsafe zones[zone].lock.lock()
+    guard
+      let frame = unsafe zones[zone].take(
+        count, alignment: Int(request.alignment.rawValue), mobility: Int(request.mobility.rawValue))
+    else {
+      unsafe zones[zone].lock.unlock()
+      return -1
+    }
+    let old = table.word(frame)
+    table.setWord(frame, EntryWord(zoneAllocation: count, mobility: request.mobility, owner: request.owner))
+    table.setLink(frame, FrameLink.fresh)
+    unsafe zones[zone].countAllocation(count, kind: Int(request.owner.kind.rawValue))
+    let node = nodeIndex(ofZone: zone)
+    if node == nodeIndex(ofZone: preferred) {
+      unsafe zones[zone].numa.hit &+= 1
+    } else {
+      unsafe zones[zone].numa.miss &+= 1
+      unsafe zones[preferred].foreign.add(1, ordering: .relaxed)
+    }
+    if node == home { unsafe zones[zone].numa.local &+= 1 } else { unsafe zones[zone].numa.other &+= 1 }
+    unsafe zones[zone].lock.unlock()
+    if request.zeroed { zero(frame, count, headMayHoldData: old.bits & EntryWord.mayHoldData != 0) }
+    let blocks = frame >> 9...(frame + count - 1) >> 9
+    if count >= 512 {
+      for block in blocks { store.touched.insertWhole(block) }
+    } else {
+      for block in blocks { store.touched.insert(block) }
+    }
+    return frame
+  }
+
+  /// Makes frames that have just been allocated read zero, touching only those that may hold data.
+  private func zero(_ frame: Int, _ count: Int, headMayHoldData: Bool) {
+    var next = frame
+    let end = frame + count
+    // A run of frames that may hold data, zeroed at once.
+    var dirty = frame..<frame
+    while next < end {
+      let blockEnd = min(end, (next >> 9 + 1) << 9)
+      if !store.touched.contains(next >> 9) {
+        next = blockEnd
+      } else if store.touched.isWhole(next >> 9) {
+        extend(&dirty, next..<blockEnd)
+        next = blockEnd
+      } else {
+        let holds = next == frame ? headMayHoldData : table.word(next).bits & EntryWord.mayHoldData != 0
+        if holds { extend(&dirty, next..<next + 1) }
+        next += 1
+      }
+    }
+    zeroBytes(dirty)
+  }
+
+  private func extend(_ dirty: inout Range<Int>, _ more: Range<Int>) {
+    if dirty.upperBound == more.lowerBound {
+      dirty = dirty.lowerBound..<more.upperBound
+    } else {
+      zeroBytes(dirty)
+      dirty = more
+    }
+  }
+
+  private func zeroBytes(_ frames: Range<Int>) {
+    if !frames.isEmpty { store.zero(frames.lowerBound << Int(frameSize.shift), frames.count << Int(frameSize.shift)) }
+  }
+}

@@ -1,0 +1,103 @@
+internal import MemoryTypes
+internal import Synchronization
+internal import Topology
+
+extension PhysicalMemory {
+  /// The whole machine's memory at one instant: in each zone managed = free + used.
+  ///
+  /// - Complexity: O(zones * CPUs whose lists were used); independent of the size of memory.
+  public func snapshot() -> PhysicalSnapshot {
+    withEverythingLocked {
+      let nodes = description.nodes.indices.map { index in
+        var framesByOwner = [Int](repeating: 0, count: FrameOwner.Kind.allCases.count)
+        var zones: [PhysicalSnapshot.ZoneSnapshot] = []
+        for zone in 0..<zoneCount where unsafe self.zones[zone].nodeIndex == index {
+          zones.append(snapshot(of: zone))
+          for kind in framesByOwner.indices {
+            unsafe framesByOwner[kind] += self.zones[zone].kinds[kind]
+            for cpu in unsafe self.zones[zone].registered {
+              unsafe framesByOwner[kind] += list(zone, cpu).pointee.kinds[kind]
+            }
+          }
+        }
+        return PhysicalSnapshot.NodeSnapshot(
+          node: description.nodes[index].id, zones: zones, framesByOwner: framesByOwner.map { FrameCount(UInt64($0)) })
+      }
+      return PhysicalSnapshot(frameSize: frameSize, nodes: nodes)
+    }
+  }
+
+  /// Everything is locked.
+  private func snapshot(of zone: Int) -> PhysicalSnapshot.ZoneSnapshot {
+    let pointer = unsafe zones + zone
+    let counts = unsafe pointer.pointee.numa
+    var numa = PhysicalSnapshot.NUMACounters()
+    numa.hit = counts.hit
+    numa.miss = counts.miss
+    unsafe numa.foreign = pointer.pointee.foreign.load(ordering: .relaxed)
+    numa.interleaveHit = counts.interleaveHit
+    numa.local = counts.local
+    numa.other = counts.other
+    var bitmap = unsafe pointer.pointee.bitmapCounts.snapshot
+    var buddy = unsafe pointer.pointee.buddyCounts.snapshot
+    var lists: [PhysicalSnapshot.ListSnapshot] = []
+    var listed = 0
+    for cpu in unsafe pointer.pointee.registered.sorted() {
+      let list = unsafe list(zone, cpu)
+      let allocations = unsafe (list.pointee.allocations[0], list.pointee.allocations[1])
+      bitmap.allocations += allocations.0
+      buddy.allocations += allocations.1
+      unsafe bitmap.frees += list.pointee.frees[0]
+      unsafe buddy.frees += list.pointee.frees[1]
+      unsafe numa.hit += allocations.0 + allocations.1 - list.pointee.numaMisses
+      unsafe numa.miss += list.pointee.numaMisses
+      unsafe numa.local += allocations.0 + allocations.1 - list.pointee.numaOthers
+      unsafe numa.other += list.pointee.numaOthers
+      unsafe listed += list.pointee.held
+      unsafe lists.append(
+        PhysicalSnapshot.ListSnapshot(cpu: CPUID(cpu), count: list.pointee.held, high: limits.high, batch: limits.batch)
+      )
+    }
+    var freeByOrder = [Int](repeating: 0, count: 11)
+    var freeByMobility: [[Int]] = []
+    for mobility in 0..<3 {
+      freeByMobility.append((0...Zone.maximumOrder).map { unsafe pointer.pointee.count(mobility, $0) })
+      for order in 0...Zone.maximumOrder {
+        freeByOrder[min(order, 10)] += freeByMobility[mobility][order] << max(0, order - 10)
+      }
+    }
+    return unsafe PhysicalSnapshot.ZoneSnapshot(
+      kind: pointer.pointee.kind, start: FrameNumber(UInt64(pointer.pointee.start)),
+      spanned: FrameCount(UInt64(pointer.pointee.end - pointer.pointee.start)),
+      present: FrameCount(UInt64(pointer.pointee.presentFrames)), managed: FrameCount(UInt64(pointer.pointee.managed)),
+      free: FrameCount(UInt64(pointer.pointee.free + listed)), listed: FrameCount(UInt64(listed)),
+      freeByOrder: freeByOrder,
+      freeByMobility: freeByMobility, numa: numa, bitmap: bitmap, buddy: buddy, lists: lists)
+  }
+
+  /// Calls `body` while nothing can change: every list that was ever used and every zone is locked.
+  func withEverythingLocked<Result>(_ body: () -> Result) -> Result {
+    while true {
+      var used: [(zone: Int, cpu: Int)] = []
+      for zone in 0..<zoneCount {
+        unsafe zones[zone].lock.lock()
+        unsafe used += zones[zone].registered.sorted().map { (zone, $0) }
+        unsafe zones[zone].lock.unlock()
+      }
+      for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.lock() }
+      for zone in 0..<zoneCount { unsafe zones[zone].lock.lock() }
+      defer {
+        for zone in 0..<zoneCount { unsafe zones[zone].lock.unlock() }
+        for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.unlock() }
+      }
+      // A list that came into use between the two passes is not locked: again.
+      if used.count == (0..<zoneCount).reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }
+    }
+  }
+}
+
+extension PathCounts {
+  var snapshot: PhysicalSnapshot.PathCounters {
+    PhysicalSnapshot.PathCounters(allocations: allocations, frees: frees, failures: failures)
+  }
+}

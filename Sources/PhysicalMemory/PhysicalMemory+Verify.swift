@@ -1,0 +1,90 @@
+internal import MemoryTypes
+internal import Synchronization
+
+extension PhysicalMemory {
+  /// Recomputes every counter from the structures that it counts, and every structure from the others; a sentence for each difference, none
+  /// where all agree.
+  ///
+  /// - Complexity: O(blocks that hold allocations * 512 + free chunks): memory that was never touched is not looked at.
+  public func verify() -> [String] {
+    withEverythingLocked {
+      var differences: [String] = []
+      for zone in 0..<zoneCount { verify(zone, &differences) }
+      return differences
+    }
+  }
+
+  private func verify(_ zone: Int, _ differences: inout [String]) {
+    let name = unsafe "node \(zones[zone].node.rawValue) \(zones[zone].kind)"
+    func expect(_ what: String, _ counted: Int, _ found: Int) {
+      if counted != found { differences.append("\(name): \(what) is \(counted), the structures say \(found)") }
+    }
+    let found = unsafe zones[zone].recount { differences.append("\(name): \($0)") }
+    unsafe expect("the free count", zones[zone].free, found.free)
+    for index in 0..<63 {
+      unsafe expect(
+        "the number of free chunks of order \(index % 21), mobility \(index / 21)", zones[zone].chunks[index],
+        found.chunks[index])
+    }
+    let listed = verifyLists(zone, name, &differences)
+    var allocated = 0
+    var kinds = [Int](repeating: 0, count: 8)
+    let start = unsafe zones[zone].start
+    let end = unsafe zones[zone].end
+    var block = start >> 9
+    var covered = start
+    while let next = unsafe zones[zone].nextOccupied(from: block) {
+      var frame = max(next << 9, covered, start)
+      while frame < min((next + 1) << 9, end) {
+        let word = table.word(frame)
+        if word.isAllocated {
+          allocated += word.count
+          kinds[word.kindIndex] += word.count
+          if FrameLink.references(table.link(frame)) == 0 {
+            differences.append("\(name): frame \(frame) is allocated without a reference")
+          }
+          frame += word.count
+        } else {
+          frame += 1
+        }
+        if unsafe !zones[zone].usesBitmap(next) { break }
+      }
+      covered = frame
+      block = next + 1
+    }
+    unsafe expect("managed less free", zones[zone].managed - zones[zone].free - listed, allocated)
+    for kind in 0..<8 {
+      var counted = unsafe zones[zone].kinds[kind]
+      for cpu in unsafe zones[zone].registered { unsafe counted += list(zone, cpu).pointee.kinds[kind] }
+      expect("the count of frames of owner kind \(kind)", counted, kinds[kind])
+    }
+  }
+
+  /// Walks the lists of a zone's CPUs; the frames that they hold.
+  private func verifyLists(_ zone: Int, _ name: String, _ differences: inout [String]) -> Int {
+    var all = 0
+    for cpu in unsafe zones[zone].registered {
+      var held = 0
+      for head in 0..<15 {
+        var next = unsafe list(zone, cpu).pointee.heads[head]
+        while next != 0 {
+          let frame = Int(next - 1)
+          let word = table.word(frame)
+          if word.state != .listed || word.cpu != cpu || word.slot != head / 3 {
+            differences.append("\(name): frame \(frame) in list \(head) of CPU \(cpu) is not marked so")
+            break
+          }
+          held += word.count
+          if unsafe !zones[zone].isTaken(frame, word.count) {
+            differences.append("\(name): listed frame \(frame) is free in the zone too")
+          }
+          next = table.link(frame)
+        }
+      }
+      let counted = unsafe list(zone, cpu).pointee.held
+      if counted != held { differences.append("\(name): CPU \(cpu)'s list counts \(counted), holds \(held)") }
+      all += held
+    }
+    return all
+  }
+}

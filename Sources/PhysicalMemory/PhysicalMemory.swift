@@ -1,0 +1,161 @@
+public import MemoryTypes
+internal import Synchronization
+public import Topology
+
+/// The frames and bytes of a machine: allocation, giving back, and what can be known of it.
+///
+/// Safe from many threads. Lock order: a CPU's list (two of them: the lower address first), a zone (two of them: the lower index first).
+/// The table of a frame is guarded as `FrameEntry` says.
+@safe public final class PhysicalMemory: @unchecked Sendable {
+  public let frameSize: FrameSize
+  public let bytes: PhysicalBytes
+  let description: MachineDescription
+  let layout: MachineLayout
+  let store: ByteStore
+  let table: FrameTable
+  private let tableMapping: HostMapping
+  private let listMapping: HostMapping
+  private let zoneMetadata: HostMapping
+  /// Where each zone's metadata begins in `zoneMetadata`, and its size.
+  private let metadataParts: [Range<Int>]
+
+  /// Constant but for their contents; `zoneCount` of them, by node, then by kind.
+  let zones: UnsafeMutablePointer<Zone>
+  let zoneCount: Int
+  /// The first CPU number that no table has.
+  let cpuLimit: Int
+  let router: Router
+  let limits: CPUListLimits
+
+  /// - Throws: `overlappingReservations`; `hostRefusedMapping`.
+  /// - Complexity: O(nodes * (ranges + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.
+  public convenience init(_ description: MachineDescription) throws(MemoryError) {
+    try self.init(
+      description,
+      zones: description.zoneSpans.map { span in
+        let start = Int(clamping: span.start.rawValue)
+        return MachineLayout.Span(kind: span.kind, frames: start..<max(start, Int(clamping: span.end.rawValue)))
+      }, frameSize: description.frameSize)
+  }
+
+  init(_ description: MachineDescription, zones spans: [MachineLayout.Span], frameSize: FrameSize) throws(MemoryError) {
+    self.description = description
+    self.frameSize = frameSize
+    layout = try MachineLayout(description, zones: spans, frameSize: frameSize)
+    let shift = UInt64(frameSize.shift)
+    store = try ByteStore(
+      ranges: layout.memory.map { UInt64($0.lowerBound) << shift..<UInt64($0.upperBound) << shift },
+      frameSize: frameSize)
+    bytes = PhysicalBytes(store)
+    tableMapping = try HostMapping(size: layout.frameLimit * FrameTable.entrySize, access: .readWrite)
+    table = unsafe FrameTable(tableMapping.base, limit: layout.frameLimit)
+    zoneCount = layout.zones.count
+    cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
+    listMapping = try HostMapping(size: zoneCount * cpuLimit * CPUList.stride, access: .readWrite)
+    var parts: [Range<Int>] = []
+    let zoneLayouts = layout.zones.map { Zone.Layout(start: $0.start, end: $0.end) }
+    for part in zoneLayouts {
+      let start = parts.last?.upperBound ?? 0
+      parts.append(start..<start + (part.size + HostMapping.page - 1) & ~(HostMapping.page - 1))
+    }
+    metadataParts = parts
+    zoneMetadata = try HostMapping(size: parts.last?.upperBound ?? 0, access: .readWrite)
+    router = Router(description, layout)
+    limits = CPUListLimits(high: 48, batch: 32, highLarge: 2)
+    precondition(MemoryLayout<CPUList>.size <= CPUList.stride)
+    // SAFETY: room for `zoneCount` zones, each initialised below.
+    unsafe zones = UnsafeMutablePointer<Zone>.allocate(capacity: max(1, zoneCount))
+    for (index, zone) in layout.zones.enumerated() {
+      unsafe (zones + index).initialize(
+        to: Zone(
+          nodeIndex: zone.nodeIndex, node: description.nodes[zone.nodeIndex].id, kind: zone.kind, start: zone.start,
+          end: zone.end,
+          present: zone.present, layout: zoneLayouts[index], metadata: zoneMetadata.base + parts[index].lowerBound))
+      seed(index)
+    }
+  }
+
+  deinit {
+    unsafe zones.deinitialize(count: zoneCount)
+    unsafe zones.deallocate()
+  }
+
+  /// Gives a zone all that it manages.
+  private func seed(_ zone: Int) {
+    for range in layout.zones[zone].present {
+      for part in layout.unreserved(range) { unsafe zones[zone].seed(part) }
+    }
+  }
+
+  /// Back to the state after making: nothing allocated, all counters zero, bytes given back to the host.
+  ///
+  /// Whoever holds frames must have let go of them.
+  public func reset() {
+    withEverythingLocked {
+      store.discardAll()
+      tableMapping.discard(offset: 0, size: tableMapping.size)
+      zoneMetadata.discard(offset: 0, size: zoneMetadata.size)
+      for zone in 0..<zoneCount {
+        for cpu in unsafe zones[zone].registered { unsafe list(zone, cpu).pointee.clear() }
+        unsafe zones[zone].clear()
+        seed(zone)
+      }
+    }
+  }
+
+  @inline(__always)
+  func nodeIndex(ofZone zone: Int) -> Int { unsafe zones[zone].nodeIndex }
+
+  /// The list of a zone's free frames that a CPU keeps.
+  @inline(__always)
+  func list(_ zone: Int, _ cpu: Int) -> UnsafeMutablePointer<CPUList> {
+    // SAFETY: both indices are in range; zeroed memory is an empty list.
+    unsafe (listMapping.base + (zone * cpuLimit + cpu) * CPUList.stride).assumingMemoryBound(to: CPUList.self)
+  }
+
+  /// Gives back to the host what it holds of whole free blocks of a zone, once they are many: the zone is locked.
+  ///
+  /// A sixteenth of the zone is kept, so that what is freed and allocated again in turn stays committed.
+  @inline(__always)
+  func discardIfMany(_ zone: Int) {
+    let limit = unsafe max(64, zones[zone].blockCount >> 4)
+    if unsafe zones[zone].discardableCount > limit { discardFreeBlocks(zone) }
+  }
+
+  /// Gives back to the host what it holds of whole free blocks of a zone: the zone is locked.
+  @inline(never)
+  func discardFreeBlocks(_ zone: Int) {
+    unsafe zones[zone].drainDiscardable { [store] blocks in
+      store.discard(blocks: blocks)
+      let entries = blocks.lowerBound * 512 * FrameTable.entrySize..<blocks.upperBound * 512 * FrameTable.entrySize
+      if entries.lowerBound % HostMapping.page == 0, entries.upperBound % HostMapping.page == 0 {
+        tableMapping.discard(offset: entries.lowerBound, size: entries.count)
+      }
+    }
+  }
+
+  /// Gives back to the host, at once, the bytes of all whole free blocks that it holds.
+  public func trim() {
+    for zone in 0..<zoneCount {
+      unsafe zones[zone].lock.lock()
+      discardFreeBlocks(zone)
+      unsafe zones[zone].lock.unlock()
+    }
+  }
+
+  // MARK: What there is
+
+  /// All nodes, in ascending order.
+  public var nodes: [NodeID] { description.nodes.map(\.id) }
+
+  /// The zones that the node has memory in, lowest first.
+  public func zones(of node: NodeID) -> [ZoneKind] {
+    layout.zones.filter { description.nodes[$0.nodeIndex].id == node }.map(\.kind)
+  }
+
+  /// The nodes that serve a request of the node's, best first; empty where there is no such node.
+  public func fallbackOrder(of node: NodeID) -> [NodeID] {
+    guard let index = router.nodeIndex(node) else { return [] }
+    return router.orders[index].map { description.nodes[$0].id }
+  }
+}

@@ -1,0 +1,89 @@
+public import MemoryTypes
+
+/// A machine's memory at one instant.
+public struct PhysicalSnapshot: Equatable, Sendable {
+  public var frameSize: FrameSize
+  /// In ascending order, memory-less ones included.
+  public var nodes: [NodeSnapshot]
+
+  public struct NodeSnapshot: Equatable, Sendable {
+    public var node: NodeID
+    /// Lowest first; none on a memory-less node.
+    public var zones: [ZoneSnapshot]
+    /// Frames by who holds them. Index: `FrameOwner.Kind.rawValue`.
+    public var framesByOwner: [FrameCount]
+    public var present: FrameCount { zones.reduce(.zero) { $0 + $1.present } }
+    public var managed: FrameCount { zones.reduce(.zero) { $0 + $1.managed } }
+    public var free: FrameCount { zones.reduce(.zero) { $0 + $1.free } }
+    public var used: FrameCount { managed - free }
+    public var reserved: FrameCount { present - managed }
+    public var numa: NUMACounters { zones.reduce(NUMACounters()) { $0 + $1.numa } }
+    public func frames(of kind: FrameOwner.Kind) -> FrameCount { framesByOwner[Int(kind.rawValue)] }
+  }
+
+  public struct ZoneSnapshot: Equatable, Sendable {
+    public var kind: ZoneKind
+    /// The first frame (`start_pfn`).
+    public var start: FrameNumber
+    /// From the first frame to the last, holes included.
+    public var spanned: FrameCount
+    public var present: FrameCount
+    /// Present less reserved.
+    public var managed: FrameCount
+    /// All free frames: those in CPU lists too (Linux's NR_FREE_PAGES leaves these out).
+    public var free: FrameCount
+    /// Free frames in CPU lists, of orders 0 to 3 and of order 9.
+    public var listed: FrameCount
+    /// Free chunks of orders 0 to 9, and in 10 those of that order and above in chunks of order 10, as a buddy system would have them. CPU lists
+    /// are left out.
+    public var freeByOrder: [Int]
+    /// Free chunks of each order 0 to 20, by mobility (`Mobility.rawValue`); CPU lists are left out.
+    public var freeByMobility: [[Int]]
+    public var numa: NUMACounters
+    /// Requests below the threshold, and the others.
+    public var bitmap: PathCounters
+    public var buddy: PathCounters
+    /// CPUs whose lists were used, ascending.
+    public var lists: [ListSnapshot]
+    public var used: FrameCount { managed - free }
+    public var reserved: FrameCount { present - managed }
+  }
+
+  /// What a CPU keeps of a zone (a `pageset` of zoneinfo).
+  public struct ListSnapshot: Equatable, Sendable {
+    public var cpu: CPUID
+    /// Frames held.
+    public var count: Int
+    public var high: Int
+    public var batch: Int
+  }
+
+  /// Linux's numastat, in allocations.
+  public struct NUMACounters: Equatable, Sendable {
+    public var hit: UInt64 = 0
+    public var miss: UInt64 = 0
+    public var foreign: UInt64 = 0
+    public var interleaveHit: UInt64 = 0
+    public var local: UInt64 = 0
+    public var other: UInt64 = 0
+    public init() {}
+    public static func + (a: Self, b: Self) -> Self {
+      var sum = a
+      sum.hit += b.hit
+      sum.miss += b.miss
+      sum.foreign += b.foreign
+      sum.interleaveHit += b.interleaveHit
+      sum.local += b.local
+      sum.other += b.other
+      return sum
+    }
+  }
+
+  /// What the bitmaps or the buddy system did.
+  public struct PathCounters: Equatable, Sendable {
+    public var allocations: UInt64
+    public var frees: UInt64
+    /// Requests that no zone could serve, counted in the zone that they preferred.
+    public var failures: UInt64
+  }
+}

@@ -1,0 +1,105 @@
+internal import MemoryTypes
+internal import Topology
+
+/// The constant tables that lead from CPUs, nodes and frames to zones.
+struct Router: Sendable {
+  /// By node index: the node indices that stand in for it.
+  let orders: [[Int]]
+  /// By node number: the node's index, -1 where there is none.
+  private let nodeIndices: [Int16]
+  /// By CPU number: its node's index, -1 where there is none.
+  private let homes: [Int16]
+  /// By node index and highest zone kind: the zones that may serve, best first (Linux's zonelists).
+  private let lists: [[UInt16]]
+  /// Kinds of zones that the machine has.
+  private let kinds: Set<ZoneKind>
+  /// By section of 2^sectionShift frames: the zone's index + 1, 0 where there is no memory, `mixed` where there are several.
+  private let sections: [UInt16]
+  private let sectionShift: Int
+  private static let mixed = UInt16.max
+  /// All memory, ascending: the first frames, and what lies there.
+  private let starts: [Int]
+  let parts: [(frames: Range<Int>, zone: Int)]
+
+  init(_ description: MachineDescription, _ layout: MachineLayout) {
+    let nodes = description.nodes
+    var hasMemory = [Bool](repeating: false, count: nodes.count)
+    for zone in layout.zones { hasMemory[zone.nodeIndex] = true }
+    orders = FallbackOrder.orders(of: description, hasMemory: hasMemory)
+    var nodeIndices = [Int16](repeating: -1, count: (nodes.map(\.id.rawValue).max() ?? -1) + 1)
+    for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
+    self.nodeIndices = nodeIndices
+    var homes = [Int16](repeating: -1, count: (description.cpus.map(\.id.rawValue).max() ?? -1) + 1)
+    for cpu in description.cpus { homes[cpu.id.rawValue] = nodeIndices[cpu.node.rawValue] }
+    self.homes = homes
+    kinds = Set(layout.zones.map(\.kind))
+    var lists: [[UInt16]] = []
+    for order in orders {
+      for kind in ZoneKind.allCases {
+        // Node by node; within a node from the highest zone down (`build_zonerefs_node`).
+        lists.append(
+          order.flatMap { node in
+            layout.zones.indices.reversed().filter {
+              layout.zones[$0].nodeIndex == node && layout.zones[$0].kind <= kind
+            }
+            .map { UInt16($0) }
+          })
+      }
+    }
+    self.lists = lists
+    parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
+      .sorted { $0.frames.lowerBound < $1.frames.lowerBound }
+    starts = parts.map(\.frames.lowerBound)
+    // At most 65536 sections, of a block at least.
+    let limit = layout.frameLimit
+    var shift = 9
+    while limit >> shift > 1 << 16 { shift += 1 }
+    sectionShift = shift
+    var sections = [UInt16](repeating: 0, count: limit >> shift + 1)
+    for part in parts {
+      let first = part.frames.lowerBound >> shift
+      let last = (part.frames.upperBound - 1) >> shift
+      for section in first...last {
+        let whole = part.frames.lowerBound <= section << shift && part.frames.upperBound >= (section + 1) << shift
+        sections[section] = whole ? UInt16(part.zone + 1) : Self.mixed
+      }
+    }
+    self.sections = sections
+  }
+
+  func nodeIndex(_ node: NodeID) -> Int? {
+    guard nodeIndices.indices.contains(node.rawValue), nodeIndices[node.rawValue] >= 0 else { return nil }
+    return Int(nodeIndices[node.rawValue])
+  }
+
+  /// The index of the CPU's node, -1 where there is no such CPU.
+  @inline(__always)
+  func home(_ cpu: CPUID) -> Int {
+    UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: homes.count) ? Int(homes[cpu.rawValue]) : -1
+  }
+
+  @inline(__always)
+  func zoneList(_ node: Int, _ kind: ZoneKind) -> [UInt16] { lists[node * 6 + Int(kind.rawValue)] }
+
+  func has(_ kind: ZoneKind) -> Bool { kinds.contains(kind) }
+
+  /// The zone that the frame lies in; -1 where there is no memory.
+  @inline(__always)
+  func zone(of frame: Int) -> Int {
+    let section = frame >> sectionShift
+    if section >= sections.count { return -1 }
+    let entry = sections[section]
+    return entry == Self.mixed ? searchZone(of: frame) : Int(entry) - 1
+  }
+
+  @inline(never)
+  private func searchZone(of frame: Int) -> Int {
+    var low = 0
+    var high = starts.count
+    while low < high {
+      let middle = (low + high) / 2
+      if starts[middle] <= frame { low = middle + 1 } else { high = middle }
+    }
+    return low > 0 && parts[low - 1].frames.contains(frame) ? parts[low - 1].zone : -1
+  }
+}

@@ -1,0 +1,98 @@
+/// The buddy system over whole blocks: chunks of 2^9 to 2^20 frames, naturally aligned by frame number.
+///
+/// A free chunk lies in the tree of the mobility of its first block, so that whoever knows the chunk finds it.
+extension Zone {
+  @inline(__always)
+  private func leaf(_ frame: Int, _ order: Int) -> Int { frame >> order - start >> order }
+
+  @inline(__always)
+  func mobility(ofChunkAt frame: Int) -> Int { mobility(ofBlock: frame >> 9 - firstBlock) }
+
+  /// Puts a free chunk into its tree, unmerged.
+  @inline(__always)
+  mutating func insertChunk(_ frame: Int, _ order: Int) {
+    let mobility = mobility(ofChunkAt: frame)
+    buddyTree(mobility, order).insert(leaf(frame, order))
+    unsafe buddyMask[unchecked: mobility] |= 1 << UInt16(order - 9)
+    addChunks(mobility, order, 1)
+  }
+
+  @inline(__always)
+  mutating func removeChunk(_ frame: Int, _ order: Int, _ mobility: Int) {
+    buddyTree(mobility, order).remove(leaf(frame, order))
+    addChunks(mobility, order, -1)
+    if count(mobility, order) == 0 { unsafe buddyMask[unchecked: mobility] &= ~(1 << UInt16(order - 9)) }
+  }
+
+  /// Whether the chunk is free as it stands: not part of a larger one, not split.
+  @inline(__always)
+  func isFreeChunk(_ frame: Int, _ order: Int) -> Bool {
+    let block = frame >> 9 - firstBlock
+    // A chunk that begins before the zone does is never free as a whole.
+    guard block >= 0, frame < end else { return false }
+    return buddyTree(mobility(ofBlock: block), order).contains(leaf(frame, order))
+  }
+
+  /// Frees a chunk, merging it with its buddies as far as they are free. The free count is the caller's.
+  @inline(__always)
+  mutating func giveChunk(_ frame: Int, _ order: Int) {
+    var frame = frame
+    var order = order
+    while order < Zone.maximumOrder {
+      let buddy = frame ^ (1 << order)
+      guard isFreeChunk(buddy, order) else { break }
+      removeChunk(buddy, order, mobility(ofChunkAt: buddy))
+      frame &= ~(1 << order)
+      order += 1
+    }
+    insertChunk(frame, order)
+  }
+
+  /// Takes a chunk of 2^order frames of the mobility: the lowest one of the smallest order that has any. nil where there is none.
+  @inline(__always)
+  mutating func takeChunk(_ order: Int, _ mobility: Int) -> Int? {
+    let mask = unsafe buddyMask[unchecked: mobility] >> UInt16(order - 9)
+    if mask == 0 { return nil }
+    let from = order + mask.trailingZeroBitCount
+    guard let leaf = buddyTree(mobility, from).first else { return nil }
+    let frame = (leaf + start >> from) << from
+    removeChunk(frame, from, mobility)
+    split(frame, from, to: order)
+    return frame
+  }
+
+  /// Takes the first 2^order frames of a chunk whose number is a multiple of `alignment`, larger than the chunk asked for.
+  ///
+  /// - Complexity: O(free chunks) where none of an order that implies the alignment is free.
+  mutating func takeChunk(_ order: Int, alignment: Int, _ mobility: Int) -> Int? {
+    let natural = alignment.trailingZeroBitCount
+    if natural <= Zone.maximumOrder, let frame = takeChunk(natural, mobility) {
+      split(frame, natural, to: order)
+      return frame
+    }
+    for from in order...Zone.maximumOrder where count(mobility, from) > 0 {
+      let tree = buddyTree(mobility, from)
+      var next = tree.next(from: 0)
+      while let leaf = next {
+        let frame = (leaf + start >> from) << from
+        if frame & (alignment - 1) == 0 {
+          removeChunk(frame, from, mobility)
+          split(frame, from, to: order)
+          return frame
+        }
+        next = tree.next(from: leaf + 1)
+      }
+    }
+    return nil
+  }
+
+  /// Returns all of a taken chunk but its first 2^order frames.
+  @inline(__always)
+  private mutating func split(_ frame: Int, _ from: Int, to order: Int) {
+    var from = from
+    while from > order {
+      from -= 1
+      insertChunk(frame + 1 << from, from)
+    }
+  }
+}

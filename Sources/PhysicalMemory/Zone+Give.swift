@@ -1,0 +1,77 @@
+/// Giving frames back to a zone. The caller holds the lock, and knows that they are used.
+extension Zone {
+  /// Gives back an allocation.
+  ///
+  /// - Complexity: O(log zone) a block touched.
+  @inline(__always)
+  mutating func give(_ frame: Int, _ count: Int) {
+    free += count
+    let offset = frame & 511
+    if offset + count <= 512, count < 512 {
+      giveToBlock(frame >> 9 - firstBlock, offset, count)
+    } else {
+      let block = frame >> 9 - firstBlock
+      for each in block..<block + count >> 9 { noteDiscardable(each) }
+      occupied.remove(block)
+      giveParts(frame, count)
+    }
+  }
+
+  /// Hands the zone frames to manage that it never had.
+  mutating func seed(_ frames: Range<Int>) {
+    free += frames.count
+    managed += frames.count
+    giveParts(frames.lowerBound, frames.count)
+  }
+
+  /// Gives back frames block by block, whole powers of two at once. The free count is the caller's.
+  mutating func giveParts(_ frame: Int, _ count: Int) {
+    var frame = frame
+    var left = count
+    while left > 0 {
+      let block = frame >> 9 - firstBlock
+      let offset = frame & 511
+      if offset != 0 || left < 512 {
+        let part = min(512 - offset, left)
+        giveToBlock(block, offset, part)
+        frame += part
+        left -= part
+      } else {
+        let order = min(
+          frame == 0 ? Zone.maximumOrder : frame.trailingZeroBitCount, 63 - left.leadingZeroBitCount, Zone.maximumOrder)
+        giveChunk(frame, order)
+        frame += 1 << order
+        left -= 1 << order
+      }
+    }
+  }
+
+  @inline(__always)
+  private mutating func giveToBlock(_ block: Int, _ offset: Int, _ count: Int) {
+    if used[block] == 0 { takeApartUsed(block) }
+    giveRun(block, offset, count)
+  }
+
+  /// Remembers a whole free block whose bytes the host may hold.
+  @inline(__always)
+  mutating func noteDiscardable(_ block: Int) {
+    guard !discardable.contains(block) else { return }
+    discardable.insert(block)
+    discardableCount += 1
+  }
+
+  /// Calls `body` with each run of whole free blocks whose bytes the host may hold, by absolute block number, and forgets them.
+  mutating func drainDiscardable(_ body: (Range<Int>) -> Void) {
+    var next = discardable.first
+    while let block = next {
+      var end = block
+      while end < blockCount, discardable.contains(end) {
+        discardable.remove(end)
+        end += 1
+      }
+      body(block + firstBlock..<end + firstBlock)
+      next = discardable.next(from: end)
+    }
+    discardableCount = 0
+  }
+}

@@ -1,0 +1,194 @@
+internal import MemoryTypes
+internal import Synchronization
+internal import Topology
+
+/// The frames of one kind of zone on one node, and the hybrid allocator over them.
+///
+/// A *block* is 512 frames, naturally aligned by frame number. A free block belongs to the buddy system (orders 9 to 20, a tree of bits an
+/// order and mobility). A block that is taken apart is a bitmap of 512 bits, 1 for used; it lies in one of nine classes by the logarithm
+/// of its free frames, and goes back to the buddy system with its last used frame. A block that the zone holds in part has bits
+/// that stay used. All metadata is zero for memory that was never handed out, and is never initialised.
+///
+/// Everything but the constants is guarded by `lock`.
+struct Zone: ~Copyable {
+  let lock = Lock()
+  let nodeIndex: Int
+  let node: NodeID
+  let kind: ZoneKind
+  /// The first frame, and the first behind the last.
+  let start: Int
+  let end: Int
+  let firstBlock: Int
+  let blockCount: Int
+  /// What of it is memory, ascending, in frames.
+  var present: [Range<Int>]
+  var presentFrames: Int
+  /// Present less reserved.
+  var managed: Int
+  /// Free frames in the buddy system and the bitmaps: all free frames but those in CPU lists.
+  var free = 0
+
+  // The bitmaps
+  /// Eight words a block.
+  let bits: HostArray<UInt64>
+  /// Used frames of a block that is taken apart, 1 to 512; 0: the block is whole.
+  let used: HostArray<UInt16>
+  /// A block's mobility, XOR 1: zero means movable, as Linux initialises `pageblock_flags`.
+  let blockMobility: HostArray<UInt8>
+  /// Blocks that are taken apart or begin a large allocation: what an enumeration looks at.
+  let occupied: BitTree
+  /// Whole free blocks whose bytes the host may still hold.
+  let discardable: BitTree
+  var discardableCount = 0
+  private let treeWords: HostArray<UInt64>
+  private let classShape: BitTreeShape
+  /// Classes that have a block, a bit each, by mobility.
+  var classMask = InlineArray<3, UInt16>(repeating: 0)
+
+  // The buddy system
+  private let buddyShapes: InlineArray<12, BitTreeShape>
+  private let buddyOffsets: InlineArray<12, Int>
+  /// Orders that have a free chunk, a bit each (bit 0 is order 9), by mobility.
+  var buddyMask = InlineArray<3, UInt16>(repeating: 0)
+
+  /// Free chunks by order, as a buddy system of orders 0 to 20 would have them. Index: mobility * 21 + order.
+  var chunks = InlineArray<63, Int>(repeating: 0)
+
+  /// Requests of at least this many frames look at the buddy system first: 1 to 512.
+  var threshold = 512
+
+  // Counters
+  var bitmapCounts = PathCounts()
+  var buddyCounts = PathCounts()
+  /// Frames handed out past the CPU lists, by kind of owner; sums with the lists' own.
+  var kinds = InlineArray<8, Int>(repeating: 0)
+  var numa = NUMACounts()
+  /// `numa_foreign`: counted by those who were served elsewhere, without this zone's lock.
+  let foreign = Atomic<UInt64>(0)
+  /// The CPUs whose lists of this zone were ever used, in the order in which they were.
+  var registered: [Int] = []
+
+  static let maximumOrder = 20
+  static let blockFrames = 512
+  static let classes = 9
+
+  /// Words of metadata that a zone over these frames takes, and where its parts begin.
+  struct Layout {
+    let blocks: Int
+    let firstBlock: Int
+    let classShape: BitTreeShape
+    var buddyShapes: InlineArray<12, BitTreeShape>
+    var buddyOffsets = InlineArray<12, Int>(repeating: 0)
+    let usedOffset: Int
+    let mobilityOffset: Int
+    let treesOffset: Int
+    /// Bytes in all.
+    let size: Int
+    let treeWords: Int
+
+    init(start: Int, end: Int) {
+      firstBlock = start >> 9
+      blocks = (end - 1) >> 9 - firstBlock + 1
+      classShape = BitTreeShape(leaves: blocks)
+      // 27 class trees, then two more of the same shape, then the buddy trees.
+      var words = classShape.words * 29
+      buddyShapes = InlineArray(repeating: classShape)
+      for order in 9...Zone.maximumOrder {
+        let shape = BitTreeShape(leaves: (end - 1) >> order - start >> order + 1)
+        buddyShapes[order - 9] = shape
+        buddyOffsets[order - 9] = words
+        words += shape.words * 3
+      }
+      usedOffset = blocks * 64
+      mobilityOffset = usedOffset + (blocks * 2 + 63) & ~63
+      treesOffset = mobilityOffset + (blocks + 63) & ~63
+      treeWords = words
+      size = treesOffset + words * 8
+    }
+  }
+
+  /// A zone without a free frame; `give` what it manages.
+  init(
+    nodeIndex: Int, node: NodeID, kind: ZoneKind, start: Int, end: Int, present: [Range<Int>], layout: Layout,
+    metadata: UnsafeMutableRawPointer
+  ) {
+    self.nodeIndex = nodeIndex
+    self.node = node
+    self.kind = kind
+    self.start = start
+    self.end = end
+    firstBlock = layout.firstBlock
+    blockCount = layout.blocks
+    self.present = present
+    presentFrames = present.reduce(0) { $0 + $1.count }
+    managed = 0
+    // SAFETY: the parts lie inside the layout's size, apart from each other, each at a multiple of 64 bytes.
+    unsafe bits = HostArray(metadata, count: layout.blocks * 8)
+    unsafe used = HostArray(metadata + layout.usedOffset, count: layout.blocks)
+    unsafe blockMobility = HostArray(metadata + layout.mobilityOffset, count: layout.blocks)
+    unsafe treeWords = HostArray(metadata + layout.treesOffset, count: layout.treeWords)
+    classShape = layout.classShape
+    buddyShapes = layout.buddyShapes
+    buddyOffsets = layout.buddyOffsets
+    occupied = BitTree(words: treeWords, base: classShape.words * 27, shape: classShape)
+    discardable = BitTree(words: treeWords, base: classShape.words * 28, shape: classShape)
+  }
+
+  /// Back to a zone without a free frame; the metadata is zeroed by the caller.
+  mutating func clear() {
+    managed = 0
+    free = 0
+    discardableCount = 0
+    classMask = InlineArray(repeating: 0)
+    buddyMask = InlineArray(repeating: 0)
+    chunks = InlineArray(repeating: 0)
+    bitmapCounts = PathCounts()
+    buddyCounts = PathCounts()
+    kinds = InlineArray(repeating: 0)
+    numa = NUMACounts()
+    foreign.store(0, ordering: .relaxed)
+    registered = []
+  }
+
+  /// The blocks of a mobility with 2^index to 2^(index+1) - 1 free frames.
+  @inline(__always)
+  func classTree(_ mobility: Int, _ index: Int) -> BitTree {
+    BitTree(words: treeWords, base: (mobility * Zone.classes + index) * classShape.words, shape: classShape)
+  }
+
+  /// The free chunks of an order; a leaf is a chunk's number less that of the zone's first.
+  @inline(__always)
+  func buddyTree(_ mobility: Int, _ order: Int) -> BitTree {
+    let shape = unsafe buddyShapes[unchecked: order - 9]
+    return unsafe BitTree(
+      words: treeWords, base: buddyOffsets[unchecked: order - 9] + mobility * shape.words, shape: shape)
+  }
+
+  /// The mobility of the zone's block `block` (counted from its first).
+  @inline(__always)
+  func mobility(ofBlock block: Int) -> Int { Int(blockMobility[block] ^ 1) }
+
+  @inline(__always)
+  func count(_ mobility: Int, _ order: Int) -> Int { unsafe chunks[unchecked: mobility * 21 + order] }
+
+  @inline(__always)
+  mutating func addChunks(_ mobility: Int, _ order: Int, _ delta: Int) {
+    unsafe chunks[unchecked: mobility * 21 + order] &+= delta
+  }
+}
+
+/// What one of the two ways to frames has done.
+struct PathCounts: Equatable {
+  var allocations: UInt64 = 0
+  var frees: UInt64 = 0
+  var failures: UInt64 = 0
+}
+
+/// Linux's `enum numa_stat_item`, in allocations (not frames).
+struct NUMACounts: Equatable {
+  var hit: UInt64 = 0
+  var miss: UInt64 = 0
+  var interleaveHit: UInt64 = 0
+  var local: UInt64 = 0
+  var other: UInt64 = 0
+}
