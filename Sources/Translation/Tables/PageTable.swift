@@ -1,0 +1,161 @@
+public import MemoryTypes
+
+/// The page tables of one address space, or of the kernel, bit for bit in emulated frames.
+///
+/// A kernel's table maps the kernel's half only, a space's own table the users' half only; every space sees the kernel's
+/// half: through TTBR1 on AArch64, else through the upper entries of its root, which follow the kernel's (Linux's
+/// `pgd_list` and `sync_global_pgds`). Not thread-safe: the machine's history has one step at a time.
+///
+/// Every change is all or nothing: one that throws has left no trace, tables made on the way included.
+public final class PageTable {
+  public let format: PageFormat
+  public let frames: TableFrames
+  /// Who owns the table frames: the process, or 0 for the kernel.
+  public let space: UInt32
+  /// The kernel's half; nil in the kernel's own table.
+  public let kernel: PageTable?
+  /// The frame of the root table.
+  public let rootFrame: FrameNumber
+  /// Whether pages that are writable and executable are refused: always in the kernel's table.
+  public let enforcesWriteXorExecute: Bool
+  /// Tables of this space, the root included, that entries lead to.
+  public internal(set) var tableCount = 1
+  /// The roots that repeat the upper entries of this one, which is the kernel's.
+  var followers: Set<UInt64> = []
+  /// A root entry of the kernel's table has changed and the followers do not know yet.
+  var rootChanged = false
+  /// What the MMU knows this space as: see `MMU.attach`.
+  var context: Int = -1
+
+  /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
+  public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
+    precondition(frames.frameSize == format.frameSize, "a page format of another frame size")
+    self.format = format
+    self.frames = frames
+    space = 0
+    kernel = nil
+    enforcesWriteXorExecute = true
+    rootFrame = FrameNumber(try frames.allocate(owner: 0, cpu: cpu))
+  }
+
+  /// An empty address space that shares the kernel's half. `space` is the process: not 0. Throws `outOfMemory`.
+  public init(
+    space: UInt32, kernel: PageTable, enforcesWriteXorExecute: Bool, cpu: CPUID = CPUID(0)
+  ) throws(MemoryError) {
+    precondition(space != 0 && kernel.kernel == nil, "a space needs a number and the kernel's table")
+    format = kernel.format
+    frames = kernel.frames
+    self.space = space
+    self.kernel = kernel
+    self.enforcesWriteXorExecute = enforcesWriteXorExecute
+    let root = try frames.allocate(owner: space, cpu: cpu)
+    rootFrame = FrameNumber(root)
+    if sharesRoot {
+      kernel.followers.insert(root)
+      kernel.copyRoot(to: root)
+    }
+  }
+
+  /// Gives all table frames back. No CPU may have the table loaded any more; what it mapped is not looked at.
+  deinit {
+    precondition(followers.isEmpty, "the kernel's table went before a space's")
+    kernel?.followers.remove(rootFrame.rawValue)
+    freeTables(below: rootFrame.rawValue, level: format.rootLevel)
+    frames.free(rootFrame.rawValue)
+  }
+
+  @inlinable public var isKernel: Bool { kernel == nil }
+
+  /// Whether both halves hang from one root.
+  @inlinable var sharesRoot: Bool {
+    if case .twoRoots = format.canonicalForm { return false }
+    return true
+  }
+
+  /// The root that translates an address: the kernel's where the halves have one each.
+  @inlinable func root(of address: VirtualAddress) -> UInt64 {
+    if !sharesRoot, let kernel, format.isKernel(address) { return kernel.rootFrame.rawValue }
+    return rootFrame.rawValue
+  }
+
+  /// The entries of the root that this table owns: the rest belongs to the other half.
+  var ownRootEntries: Range<Int> {
+    let count = Int(format.indexMasks[format.rootLevel]) + 1
+    if !sharesRoot { return 0..<count }
+    let first = format.index(format.position(format.layout.kernel.first), level: format.rootLevel)
+    return isKernel ? first..<count : 0..<first
+  }
+
+  func copyRoot(to follower: UInt64) {
+    // SAFETY: both are tables of ours, with that many entries.
+    let (from, to) = unsafe (frames.entries(rootFrame.rawValue), frames.entries(follower))
+    for i in ownRootEntries { unsafe to[i] = unsafe from[i] }
+  }
+
+  /// Hands changes of the kernel's root on to every space: at the end of each operation that made one.
+  func syncFollowers() {
+    rootChanged = false
+    if !sharesRoot { return }
+    for follower in followers { copyRoot(to: follower) }
+  }
+
+  private func freeTables(below table: UInt64, level: Int) {
+    if level == 0 { return }
+    let own = level == format.rootLevel ? ownRootEntries : 0..<Int(format.indexMasks[level]) + 1
+    for i in own {
+      // SAFETY: `table` is ours and has that many entries.
+      let raw = unsafe frames.entries(table)[i]
+      guard let next = subtable(raw, level: level) else { continue }
+      freeTables(below: next, level: level - 1)
+      frames.free(next)
+    }
+  }
+
+  /// The table that an entry leads to, if it is one of ours.
+  @inlinable @inline(__always) func subtable(_ raw: UInt64, level: Int) -> UInt64? {
+    if format.kind(raw, level: level) != .table { return nil }
+    let frame = format.tableAddress(raw).rawValue >> format.pageShift
+    return frames.isTable(frame) ? frame : nil
+  }
+
+  /// Entries of a table of `level`.
+  @inlinable func entryCount(level: Int) -> Int { Int(truncatingIfNeeded: format.indexMasks[level]) + 1 }
+
+  /// A range's first position, checked: canonical, aligned, not empty, in this table's half.
+  @usableFromInline func check(_ range: PageRange) throws(MemoryError) -> UInt64 {
+    let start = range.start.rawValue
+    if range.pageCount == 1, start & (1 << format.pageShift - 1) == 0,
+      start <= format.layout.user.last.rawValue, !isKernel
+    {
+      return start
+    }
+    guard format.isCanonical(range.start) else { throw .notCanonical(range.start) }
+    guard start & (1 << format.pageShift - 1) == 0 else {
+      throw .misaligned(range.start, format.pageSize(level: 0))
+    }
+    let (bytes, tooMany) = range.pageCount.multipliedReportingOverflow(by: 1 << format.pageShift)
+    guard range.pageCount > 0, !tooMany else { throw .invalidSize(FrameCount(range.pageCount)) }
+    let half = isKernel ? format.layout.kernel : format.layout.user
+    guard half.contains(range.start) else {
+      throw .invalidFlags("\(range.start) is not in the \(isKernel ? "kernel's" : "users'") half")
+    }
+    guard bytes - 1 <= half.last.rawValue - start else {
+      throw .notCanonical(VirtualAddress(half.last.rawValue &+ 1))
+    }
+    return format.position(range.start)
+  }
+
+  /// Refuses flags that contradict each other, the half, or W^X.
+  @usableFromInline func check(_ flags: PageFlags, at address: VirtualAddress) throws(MemoryError) {
+    if !flags.contains(.present), !flags.isDisjoint(with: [.writable, .executable]) {
+      throw .invalidFlags("writable or executable, but not present")
+    }
+    if flags.contains(.user) {
+      if isKernel { throw .invalidFlags("a users' page in the kernel's half") }
+      if flags.contains(.global) { throw .invalidFlags("a users' page cannot be global") }
+    }
+    if enforcesWriteXorExecute, flags.isSuperset(of: [.writable, .executable]) {
+      throw .writableAndExecutable(address)
+    }
+  }
+}

@@ -1,0 +1,127 @@
+public import MemoryTypes
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Where page-table frames come from and go back to.
+public protocol TableSource: AnyObject {
+  /// A frame of zeroes for a table of space `owner`, near `cpu`.
+  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber
+  /// Takes back what `allocateTable` gave.
+  func freeTable(_ frame: FrameNumber)
+}
+
+/// The frames that hold page tables, and for each how many of its entries are in use: one for the whole machine.
+///
+/// Entries are read and written where they lie in the emulated memory. What the hardware's formats leave no room for
+/// stands in one record a frame, beside the memory, committed on first use: bits 0 to 14 count the entries in use, bit
+/// 15 marks the frame as a table, bits 16 to 63 link frames that wait for a flush. Not thread-safe for one table; tables
+/// of different spaces may be used by different threads if `source` may.
+@safe public final class TableFrames {
+  /// Host address of physical address 0.
+  @usableFromInline let base: UnsafeMutableRawPointer
+  /// The end of physical memory: tables lie below.
+  public let size: ByteCount
+  public let frameSize: FrameSize
+  @usableFromInline let shift: UInt64
+  @usableFromInline let frameCount: UInt64
+  @usableFromInline let records: UnsafeMutablePointer<UInt64>
+  private let source: any TableSource
+  private let keeper: AnyObject?
+  /// Tables that are in use now, those that wait for a flush included.
+  public private(set) var tablesInUse = 0
+
+  @usableFromInline static var tableMark: UInt64 { 1 << 15 }
+
+  /// Over `size` bytes of memory from `base` on, which `keeper` keeps alive.
+  ///
+  /// Throws `hostRefusedMapping` where the host has no address space for 8 bytes a frame.
+  public init(
+    base: UnsafeMutableRawPointer, size: ByteCount, frameSize: FrameSize, source: any TableSource,
+    keeper: AnyObject? = nil
+  ) throws(MemoryError) {
+    let frames = size.rawValue >> UInt64(frameSize.shift)
+    let bytes = Int(max(frames, 1)) * 8
+    // SAFETY: a fresh private mapping; its failure is checked before use.
+    let mapping = unsafe mmap(
+      nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else {
+      throw .hostRefusedMapping(ByteCount(UInt64(bytes)), errno: errno)
+    }
+    unsafe self.base = unsafe base
+    self.size = size
+    self.frameSize = frameSize
+    shift = UInt64(frameSize.shift)
+    frameCount = frames
+    unsafe records = unsafe mapping.bindMemory(to: UInt64.self, capacity: Int(max(frames, 1)))
+    self.source = source
+    self.keeper = keeper
+  }
+
+  deinit {
+    // SAFETY: the mapping that init made, of that size; nobody can hold a record without self.
+    unsafe munmap(records, Int(max(frameCount, 1)) * 8)
+  }
+
+  /// A table of zeroes. Throws what the source throws.
+  func allocate(owner: UInt32, cpu: CPUID) throws(MemoryError) -> UInt64 {
+    let frame = try source.allocateTable(owner: owner, cpu: cpu).rawValue
+    precondition(frame < frameCount, "a page table outside of memory")
+    // SAFETY: frame < frameCount, just checked.
+    unsafe records[Int(frame)] = Self.tableMark
+    tablesInUse += 1
+    return frame
+  }
+
+  func free(_ frame: UInt64) {
+    // SAFETY: `frame` came from `allocate`, so that it is below frameCount.
+    unsafe records[Int(frame)] = 0
+    tablesInUse -= 1
+    source.freeTable(FrameNumber(frame))
+  }
+
+  /// The entries of a frame below `frameCount`.
+  @inlinable @inline(__always) func entries(_ frame: UInt64) -> UnsafeMutablePointer<UInt64> {
+    // SAFETY: frames below frameCount lie in the mapping at `base`, aligned to at least 4096.
+    unsafe (base + Int(truncatingIfNeeded: frame << shift)).assumingMemoryBound(to: UInt64.self)
+  }
+
+  /// Whether `frame`, any number, is a table of ours. One that is not comes from an entry that someone else overwrote.
+  @inlinable @inline(__always) func isTable(_ frame: UInt64) -> Bool {
+    // SAFETY: read only below frameCount.
+    unsafe frame < frameCount && records[Int(truncatingIfNeeded: frame)] & Self.tableMark != 0
+  }
+
+  @inlinable @inline(__always) func live(_ frame: UInt64) -> Int {
+    // SAFETY: for frames that `isTable`.
+    unsafe Int(truncatingIfNeeded: records[Int(truncatingIfNeeded: frame)] & (Self.tableMark - 1))
+  }
+
+  /// Adds to the entries in use; returns how many there are now. Entries that were overwritten through `dev/mem` may make
+  /// the count wrong, never wrap it.
+  @inlinable @inline(__always) @discardableResult func addLive(_ frame: UInt64, _ count: Int) -> Int {
+    let now = max(0, live(frame) &+ count)
+    // SAFETY: for frames that `isTable`.
+    unsafe records[Int(truncatingIfNeeded: frame)] = Self.tableMark | UInt64(truncatingIfNeeded: now)
+    return now
+  }
+
+  /// Puts a table, which no entry leads to any more, in front of a list of tables that wait for a flush.
+  func enlist(_ frame: UInt64, head: inout UInt64) {
+    // SAFETY: for frames that `isTable`.
+    unsafe records[Int(frame)] = Self.tableMark | (head &+ 1) << 16
+    head = frame
+  }
+
+  /// Gives back a list that `enlist` made; `head` is .max for none.
+  func free(listFrom head: UInt64) {
+    var frame = head
+    while frame != .max {
+      // SAFETY: for frames that `isTable`.
+      let next = unsafe (records[Int(frame)] >> 16) &- 1
+      free(frame)
+      frame = next
+    }
+  }
+}
