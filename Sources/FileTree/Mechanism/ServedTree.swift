@@ -84,7 +84,8 @@ public protocol OpenFile: AnyObject, Sendable {
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int
   /// lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4), which alone reach a server.
   func seek(_ offset: Int64, whence: Int32) throws(Errno) -> Int64
-  /// The poll(2) events that hold now. `waiter` is called once, from any thread, when they may have changed; the call drops an earlier waiter.
+  /// The poll(2) events that hold now. `waiter` is called once, from any thread, when they may have changed; a new one replaces an
+  /// earlier one, and nil leaves the earlier one where it is: it comes from a caller who will not sleep.
   func poll(_ waiter: (any PollWaiter)?) -> UInt32
   /// The last close: what was held back takes effect now.
   func release()
