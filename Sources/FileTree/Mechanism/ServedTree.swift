@@ -9,14 +9,14 @@ public protocol ServedTree: AnyObject, Sendable {
   func lookup(_ name: UnsafeRawBufferPointer, in parent: Inode) throws(Errno) -> FileAttributes
   /// ENOENT where `inode` is gone (a process that ended).
   func attributes(of inode: Inode) throws(Errno) -> FileAttributes
-  /// chmod, chown, truncate, utimes: what the file's file system says of each; the attributes afterwards.
-  func change(_ change: AttributeChange, of inode: Inode) throws(Errno) -> FileAttributes
+  /// chmod, chown, truncate, utimes: what the file's file system says of each to `uid`; the attributes afterwards.
+  func change(_ change: AttributeChange, of inode: Inode, uid: UInt32) throws(Errno) -> FileAttributes
   /// What a symbolic link holds.
   func target(ofLink inode: Inode) throws(Errno) -> String
   /// A snapshot of a directory's entries, `.` and `..` left out, in the order in which they are shown.
   func entries(of directory: Inode) throws(Errno) -> [DirectoryEntry]
-  /// Opens a file. `flags` are open(2)'s, O_CREAT, O_EXCL and O_NOCTTY taken out as FUSE does.
-  func open(_ inode: Inode, flags: Int32) throws(Errno) -> any OpenFile
+  /// Opens a file for `uid`. `flags` are open(2)'s, O_CREAT, O_EXCL and O_NOCTTY taken out as FUSE does.
+  func open(_ inode: Inode, flags: Int32, uid: UInt32) throws(Errno) -> any OpenFile
   /// What an attempt to change the tree's names is answered with: nothing ever succeeds.
   func refusal(of operation: NameOperation, _ name: UnsafeRawBufferPointer, in parent: Inode) -> Errno
   /// What access(2) shall say: nil if `mask` (R_OK, W_OK, X_OK) is granted to `uid`.
@@ -39,15 +39,23 @@ public struct FileAttributes: Sendable {
   /// st_size, in bytes. st_blocks is 0 always.
   public var size: Int64
   public var links: UInt32
+  /// Who owns the file where chown(2) has said so; nil is the user who mounted the tree.
+  public var owner: UInt32?
+  public var group: UInt32?
   /// How long, in seconds, a kernel may believe these attributes, and the name that led to them. `.infinity` where nothing can change
   /// them, 0 where they may change at any time.
   public var lifetime: Double
-  public init(inode: Inode, kind: Kind, permissions: UInt16, size: Int64, links: UInt32 = 1, lifetime: Double) {
+  public init(
+    inode: Inode, kind: Kind, permissions: UInt16, size: Int64, links: UInt32 = 1, owner: UInt32? = nil, group: UInt32? = nil,
+    lifetime: Double
+  ) {
     self.inode = inode
     self.kind = kind
     self.permissions = permissions
     self.size = size
     self.links = links
+    self.owner = owner
+    self.group = group
     self.lifetime = lifetime
   }
 }
