@@ -39,7 +39,8 @@ import Topology
   @Test func teraFillsSixteenTebibytes() throws {
     let tera = Preset.tera.machine
     #expect(tera.memoryEnd == PhysicalAddress(16 << 40))
-    #expect(tera.nodes.reduce(0) { $0 + $1.memory.reduce(0) { $0 + $1.size.rawValue } } == (16 << 40) - (1 << 30))
+    let total: UInt64 = tera.nodes.flatMap(\.memory).reduce(0) { $0 + $1.size.rawValue }
+    #expect(total == ByteCount.tib(16).rawValue - ByteCount.gib(1).rawValue)
     #expect(tera.memoryBlockSize == .gib(2))
   }
 

@@ -34,7 +34,8 @@ extension MachineDescription {
   static var hmat: MachineDescription {
     let processors = Processors(packages: 2, cores: 1, caches: .qemu(l3Cores: 1))
     var cpus = processors.cpus { _, _ in 0 }
-    for index in cpus.indices { cpus[index].die = index }  // QEMU's CPUID makes Linux count dies on through the packages.
+    // QEMU's CPUID makes Linux count dies on through the packages.
+    for index in cpus.indices { cpus[index].die = index }
     let nodes = [0, 1].map { id in
       Node(
         id: NodeID(id), memory: [PhysicalRange(start: PhysicalAddress(UInt64(id) << 30), size: .gib(1))],
