@@ -77,7 +77,9 @@
   @inlinable public var end: FrameNumber { start + count }
   @inlinable public func contains(_ frame: FrameNumber) -> Bool { frame >= start && frame < end }
   @inlinable public func overlaps(_ other: FrameRange) -> Bool { start < other.end && other.start < end }
-  public var description: String { "frames 0x\(String(start.rawValue, radix: 16))-0x\(String(end.rawValue &- 1, radix: 16))" }
+  public var description: String {
+    "frames 0x\(String(start.rawValue, radix: 16))-0x\(String(end.rawValue &- 1, radix: 16))"
+  }
 }
 
 /// Bytes that follow one another in physical memory.
@@ -107,8 +109,12 @@
   @inlinable public static var kib64: Self { Self(shift: 16) }
   @inlinable public var bytes: ByteCount { ByteCount(1 << UInt64(shift)) }
   /// The frame that holds the byte at `address`.
-  @inlinable public func frame(of address: PhysicalAddress) -> FrameNumber { FrameNumber(address.rawValue >> UInt64(shift)) }
-  @inlinable public func address(of frame: FrameNumber) -> PhysicalAddress { PhysicalAddress(frame.rawValue << UInt64(shift)) }
+  @inlinable public func frame(of address: PhysicalAddress) -> FrameNumber {
+    FrameNumber(address.rawValue >> UInt64(shift))
+  }
+  @inlinable public func address(of frame: FrameNumber) -> PhysicalAddress {
+    PhysicalAddress(frame.rawValue << UInt64(shift))
+  }
   @inlinable public func bytes(_ count: FrameCount) -> ByteCount { ByteCount(count.rawValue << UInt64(shift)) }
   @inlinable public func kilobytes(_ count: FrameCount) -> UInt64 { count.rawValue << UInt64(shift - 10) }
   /// The frames that lie in `range` whole.

@@ -42,7 +42,9 @@ public enum ZoneKind: UInt8, CaseIterable, Comparable, Sendable, CustomStringCon
   }
   /// The kind of that name, in any case of letters.
   public init?(name: some StringProtocol) {
-    guard let kind = Self.allCases.first(where: { $0.description.lowercased() == name.lowercased() }) else { return nil }
+    guard let kind = Self.allCases.first(where: { $0.description.lowercased() == name.lowercased() }) else {
+      return nil
+    }
     self = kind
   }
 }

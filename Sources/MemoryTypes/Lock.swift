@@ -20,7 +20,8 @@ public import Synchronization
   @inlinable @inline(__always)
   public func lock() {
     // Acquire pairs with the release store in unlock().
-    if state.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged {
+    if state.compareExchange(expected: 0, desired: 1, successOrdering: .acquiring, failureOrdering: .relaxed).exchanged
+    {
       return
     }
     contend()
@@ -39,7 +40,9 @@ public import Synchronization
   }
 
   @inlinable @inline(__always)
-  public func withLock<Result: ~Copyable, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+  public func withLock<Result: ~Copyable, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure)
+    -> Result
+  {
     lock()
     defer { unlock() }
     return try body()

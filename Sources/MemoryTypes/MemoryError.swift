@@ -53,7 +53,8 @@ extension MemoryError: CustomStringConvertible {
   /// A sentence's worth of reason, in lower case and without a full stop.
   public var description: String {
     switch self {
-    case .outOfMemory(let count): "out of memory: no \(count.rawValue == 1 ? "free frame" : "\(count.rawValue) contiguous free frames") in any zone that may serve this"
+    case .outOfMemory(let count):
+      "out of memory: no \(count.rawValue == 1 ? "free frame" : "\(count.rawValue) contiguous free frames") in any zone that may serve this"
     case .invalidSize(let count): "invalid size: \(count)"
     case .invalidOrder(let order): "invalid order: \(order) (0 to 20)"
     case .invalidAlignment(let count): "invalid alignment: \(count) (a power of two)"
