@@ -52,6 +52,8 @@ public import MemoryTypes
     case pageCache
     /// A slab; `id` is the cache's number.
     case slab
+    /// A pool of huge pages.
+    case hugePage
   }
   public var kind: Kind
   public var id: UInt32
@@ -60,4 +62,19 @@ public import MemoryTypes
     self.id = id
   }
   @inlinable public static var kernel: FrameOwner { FrameOwner(.kernel) }
+}
+
+extension FrameOwner: CustomStringConvertible {
+  /// Who that is, for people.
+  public var description: String {
+    switch kind {
+    case .kernel: "the kernel"
+    case .pageTable: id == 0 ? "the kernel's page table" : "the page table of process \(id)"
+    case .command: "line \(id)"
+    case .anonymous: "process \(id)"
+    case .pageCache: "the page cache, file \(id)"
+    case .slab: "slab cache \(id)"
+    case .hugePage: "the pool of huge pages"
+    }
+  }
 }

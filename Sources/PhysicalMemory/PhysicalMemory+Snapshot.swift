@@ -1,4 +1,4 @@
-internal import MemoryTypes
+public import MemoryTypes
 internal import Synchronization
 internal import Topology
 
@@ -7,24 +7,36 @@ extension PhysicalMemory {
   ///
   /// - Complexity: O(zones * CPUs whose lists were used); independent of the size of memory.
   public func snapshot() -> PhysicalSnapshot {
-    withEverythingLocked {
-      let nodes = description.nodes.indices.map { index in
-        var framesByOwner = [Int](repeating: 0, count: FrameOwner.Kind.allCases.count)
-        var zones: [PhysicalSnapshot.ZoneSnapshot] = []
-        for zone in 0..<zoneCount where unsafe self.zones[zone].nodeIndex == index {
-          zones.append(snapshot(of: zone))
-          for kind in framesByOwner.indices {
-            unsafe framesByOwner[kind] += self.zones[zone].kinds[kind]
-            for cpu in unsafe self.zones[zone].registered {
-              unsafe framesByOwner[kind] += list(zone, cpu).pointee.kinds[kind]
-            }
-          }
-        }
-        return PhysicalSnapshot.NodeSnapshot(
-          node: description.nodes[index].id, zones: zones, framesByOwner: framesByOwner.map { FrameCount(UInt64($0)) })
-      }
-      return PhysicalSnapshot(frameSize: frameSize, nodes: nodes)
+    withLocked(0..<zoneCount) {
+      PhysicalSnapshot(frameSize: frameSize, nodes: description.nodes.indices.map { snapshot(ofNodeAt: $0) })
     }
+  }
+
+  /// One node's memory at one instant; nil where there is no such node.
+  public func snapshot(of node: NodeID) -> PhysicalSnapshot.NodeSnapshot? {
+    guard let index = router.nodeIndex(node) else { return nil }
+    return withLocked(zones(at: index)) { snapshot(ofNodeAt: index) }
+  }
+
+  private func zones(at nodeIndex: Int) -> Range<Int> {
+    let first = (0..<zoneCount).first { unsafe zones[$0].nodeIndex >= nodeIndex } ?? zoneCount
+    let end = (first..<zoneCount).first { unsafe zones[$0].nodeIndex > nodeIndex } ?? zoneCount
+    return first..<end
+  }
+
+  /// The node's zones are locked.
+  private func snapshot(ofNodeAt index: Int) -> PhysicalSnapshot.NodeSnapshot {
+    var framesByOwner = [FrameCount](repeating: .zero, count: FrameOwner.Kind.allCases.count)
+    let zones = zones(at: index)
+    for zone in zones {
+      for kind in framesByOwner.indices {
+        var count = unsafe self.zones[zone].kinds[kind]
+        for cpu in unsafe self.zones[zone].registered { unsafe count += list(zone, cpu).pointee.kinds[kind] }
+        framesByOwner[kind] += FrameCount(UInt64(count))
+      }
+    }
+    return PhysicalSnapshot.NodeSnapshot(
+      node: description.nodes[index].id, zones: zones.map { snapshot(of: $0) }, framesByOwner: framesByOwner)
   }
 
   /// Everything is locked.
@@ -76,22 +88,25 @@ extension PhysicalMemory {
   }
 
   /// Calls `body` while nothing can change: every list that was ever used and every zone is locked.
-  func withEverythingLocked<Result>(_ body: () -> Result) -> Result {
+  func withEverythingLocked<Result>(_ body: () -> Result) -> Result { withLocked(0..<zoneCount, body) }
+
+  /// Calls `body` while nothing can change in some zones.
+  private func withLocked<Result>(_ chosen: Range<Int>, _ body: () -> Result) -> Result {
     while true {
       var used: [(zone: Int, cpu: Int)] = []
-      for zone in 0..<zoneCount {
+      for zone in chosen {
         unsafe zones[zone].lock.lock()
         unsafe used += zones[zone].registered.sorted().map { (zone, $0) }
         unsafe zones[zone].lock.unlock()
       }
       for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.lock() }
-      for zone in 0..<zoneCount { unsafe zones[zone].lock.lock() }
+      for zone in chosen { unsafe zones[zone].lock.lock() }
       defer {
-        for zone in 0..<zoneCount { unsafe zones[zone].lock.unlock() }
+        for zone in chosen { unsafe zones[zone].lock.unlock() }
         for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.unlock() }
       }
       // A list that came into use between the two passes is not locked: again.
-      if used.count == (0..<zoneCount).reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }
+      if used.count == chosen.reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }
     }
   }
 }
