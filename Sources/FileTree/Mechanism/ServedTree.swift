@@ -46,7 +46,8 @@ public struct FileAttributes: Sendable {
   /// them, 0 where they may change at any time.
   public var lifetime: Double
   public init(
-    inode: Inode, kind: Kind, permissions: UInt16, size: Int64, links: UInt32 = 1, owner: UInt32? = nil, group: UInt32? = nil,
+    inode: Inode, kind: Kind, permissions: UInt16, size: Int64, links: UInt32 = 1, owner: UInt32? = nil,
+    group: UInt32? = nil,
     lifetime: Double
   ) {
     self.inode = inode
@@ -82,7 +83,9 @@ public struct AttributeChange: Sendable {
 }
 
 /// The ways in which a caller may try to change names.
-public enum NameOperation: Sendable { case create, makeNode, makeDirectory, unlink, removeDirectory, rename, link, symlink }
+public enum NameOperation: Sendable {
+  case create, makeNode, makeDirectory, unlink, removeDirectory, rename, link, symlink
+}
 
 /// An open file: its state is its own, and its life ends with the last reference. Methods may be called from several threads at once.
 public protocol OpenFile: AnyObject, Sendable {
