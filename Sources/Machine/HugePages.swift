@@ -1,0 +1,106 @@
+public import MemoryTypes
+internal import PhysicalMemory
+
+/// The persistent huge pages of a size on a node: frames set apart.
+public struct HugePagePool: Sendable {
+  /// All of them, each a range of the size's frames.
+  var pages: [FrameRange] = []
+  public var total: Int { pages.count }
+  public var free: Int { pages.count }
+  public var reserved: Int { 0 }
+}
+
+/// The pools of huge pages, by node and size (mm/hugetlb.c, `struct hstate`).
+public struct HugePages: Sendable {
+  /// The page sizes above the frame size that the page format has, ascending, up to 1 GiB: Linux has pools of no larger ones.
+  public let sizes: [ByteCount]
+  private var pools: [NodeID: [HugePagePool]]
+  /// The size into which pages of each size are demoted; nil for the smallest.
+  private var demotion: [ByteCount?]
+
+  init(pageSizes: [ByteCount], nodes: [NodeID]) {
+    sizes = pageSizes.dropFirst().filter { $0 <= .gib(1) }
+    let empty = [HugePagePool](repeating: HugePagePool(), count: sizes.count)
+    pools = Dictionary(uniqueKeysWithValues: nodes.map { ($0, empty) })
+    // Linux demotes to the next smaller size unless told otherwise.
+    demotion = [nil] + sizes.dropLast()
+  }
+
+  /// The size of a page-directory entry's page, which `Hugepagesize` and node meminfo are about: the smallest.
+  public var defaultSize: ByteCount { sizes[0] }
+
+  private func index(_ size: ByteCount) -> Int? { sizes.firstIndex(of: size) }
+
+  public func pool(_ node: NodeID, _ size: ByteCount) -> HugePagePool {
+    guard let index = index(size), let pools = pools[node] else { return HugePagePool() }
+    return pools[index]
+  }
+
+  mutating func update(_ node: NodeID, _ size: ByteCount, _ body: (inout HugePagePool) -> Void) {
+    guard let index = index(size), pools[node] != nil else { return }
+    body(&pools[node]![index])
+  }
+
+  /// The pools of a size on all nodes, as one.
+  public func total(_ size: ByteCount) -> HugePagePool {
+    var sum = HugePagePool()
+    for node in pools.keys { sum.pages += pool(node, size).pages }
+    return sum
+  }
+
+  public func nextSmaller(than size: ByteCount) -> ByteCount? { sizes.last { $0 < size } }
+
+  public func demotionSize(of size: ByteCount) -> ByteCount? { index(size).flatMap { demotion[$0] } }
+
+  /// False, and nothing changed, where `smaller` is not smaller.
+  public mutating func setDemotionSize(of size: ByteCount, to smaller: ByteCount) -> Bool {
+    guard let index = index(size), smaller < size, sizes.contains(smaller) else { return false }
+    demotion[index] = smaller
+    return true
+  }
+}
+
+extension Machine {
+  private func frames(of size: ByteCount) -> FrameCount { FrameCount(size.rawValue >> UInt64(memory.frameSize.shift)) }
+
+  /// Makes the pool of a size on a node as large as `wanted`, or as large as memory allows (set_max_huge_pages: a short pool is no error).
+  public func resizeHugePages(_ node: NodeID, _ size: ByteCount, to wanted: UInt64) {
+    let count = frames(of: size)
+    while hugePages.pool(node, size).total > wanted {
+      var page: FrameRange?
+      hugePages.update(node, size) { page = $0.pages.removeLast() }
+      guard let page else { return }
+      give(back: page)
+    }
+    while hugePages.pool(node, size).total < wanted {
+      let request = FrameRequest(
+        count: count, alignment: count, node: node, onlyNode: true, mobility: .movable, owner: FrameOwner(.hugePage))
+      guard let page = try? memory.allocate(request) else { return }
+      hugePages.update(node, size) { $0.pages.append(page) }
+    }
+  }
+
+  /// Splits pages of a size into pages of the size that it is demoted to, as many as there are.
+  /// Throws nothing where there are fewer than wanted, as demote_store does not.
+  public func demoteHugePages(_ node: NodeID, _ size: ByteCount, _ wanted: UInt64) {
+    guard let smaller = hugePages.demotionSize(of: size) else { return }
+    let part = frames(of: smaller)
+    var left = wanted
+    while left > 0, hugePages.pool(node, size).total > 0 {
+      var page: FrameRange?
+      hugePages.update(node, size) { page = $0.pages.removeLast() }
+      guard let page else { return }
+      give(back: page)
+      // Its frames were free a moment ago, so that as many smaller pages fit.
+      resizeHugePages(
+        node, smaller, to: UInt64(hugePages.pool(node, smaller).total) + page.count.rawValue / part.rawValue)
+      left -= 1
+    }
+  }
+
+  private func give(back page: FrameRange) {
+    do throws(MemoryError) { try memory.free(page, cpu: CPUID(0)) } catch {
+      preconditionFailure("a huge page is gone: \(error)")
+    }
+  }
+}

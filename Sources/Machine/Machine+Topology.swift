@@ -1,0 +1,141 @@
+public import MemoryTypes
+public import Topology
+
+/// A hot-plug block of memory, as `memoryN` shows it.
+public struct MemoryBlock: Equatable, Sendable {
+  /// Its first address divided by the block size: N.
+  public let index: Int
+  /// The node of its lowest memory.
+  public let node: NodeID
+  public enum State: String, Sendable { case online, offline }
+}
+
+/// What can be asked of a machine's shape, indexed once.
+struct ShapeIndex: Sendable {
+  let nodes: [NodeID: Int]
+  let cpus: [CPUID: Int]
+  let cpusOfNode: [NodeID: [CPUID]]
+  let cachesOfCPU: [CPUID: [Cache]]
+  /// The number of each cache among those of its level and kind.
+  let cacheIDs: [CacheKey: Int]
+  let blocks: [MemoryBlock]
+  let blockOfIndex: [Int: Int]
+  let bestPerformance: [NodeID: (performance: MemoryPerformance, initiators: [NodeID])]
+
+  struct CacheKey: Hashable {
+    let level: Int
+    let kind: Cache.Kind
+    let firstCPU: CPUID?
+    init(_ cache: Cache) {
+      level = cache.level
+      kind = cache.kind
+      firstCPU = cache.cpus.first
+    }
+  }
+
+  init(_ description: MachineDescription) {
+    nodes = Dictionary(uniqueKeysWithValues: description.nodes.enumerated().map { ($1.id, $0) })
+    cpus = Dictionary(uniqueKeysWithValues: description.cpus.enumerated().map { ($1.id, $0) })
+    cpusOfNode = Dictionary(grouping: description.cpus, by: \.node).mapValues { $0.map(\.id) }
+    var caches: [CPUID: [Cache]] = [:]
+    var ids: [CacheKey: Int] = [:]
+    var counts: [CacheKey: Int] = [:]
+    for cache in description.caches {
+      for cpu in cache.cpus { caches[cpu, default: []].append(cache) }
+      var kind = CacheKey(cache)
+      kind = CacheKey(level: kind.level, kind: kind.kind)
+      ids[CacheKey(cache)] = counts[kind, default: 0]
+      counts[kind, default: 0] += 1
+    }
+    cachesOfCPU = caches
+    cacheIDs = ids
+    blocks = Self.blocks(of: description)
+    blockOfIndex = Dictionary(uniqueKeysWithValues: blocks.enumerated().map { ($1.index, $0) })
+    bestPerformance = Self.bestPerformance(of: description)
+  }
+
+  private static func blocks(of description: MachineDescription) -> [MemoryBlock] {
+    let size = description.memoryBlockSize.rawValue
+    var nodeOf: [Int: (start: PhysicalAddress, node: NodeID)] = [:]
+    for node in description.nodes {
+      for range in node.memory where range.size.rawValue > 0 {
+        for index in Int(range.start.rawValue / size)...Int((range.end.rawValue - 1) / size) {
+          if let known = nodeOf[index], known.start < range.start { continue }
+          nodeOf[index] = (range.start, node.id)
+        }
+      }
+    }
+    return nodeOf.sorted { $0.key < $1.key }.map { MemoryBlock(index: $0.key, node: $0.value.node) }
+  }
+
+  /// As drivers/acpi/numa/hmat.c ranks initiators: the nodes that reach a target at the least latency, then the largest bandwidth.
+  private static func bestPerformance(
+    of description: MachineDescription
+  ) -> [NodeID: (performance: MemoryPerformance, initiators: [NodeID])] {
+    var best: [NodeID: (performance: MemoryPerformance, initiators: [NodeID])] = [:]
+    for entry in description.performance {
+      func rank(_ entry: MemoryPerformance) -> (Int, Int, Int, Int) {
+        (entry.readLatency, entry.writeLatency, -entry.readBandwidth, -entry.writeBandwidth)
+      }
+      if let known = best[entry.target] {
+        if rank(entry) > rank(known.performance) { continue }
+        if rank(entry) == rank(known.performance) {
+          best[entry.target]?.initiators.append(entry.initiator)
+          continue
+        }
+      }
+      best[entry.target] = (entry, [entry.initiator])
+    }
+    return best
+  }
+}
+
+extension ShapeIndex.CacheKey {
+  fileprivate init(level: Int, kind: Cache.Kind) {
+    self.level = level
+    self.kind = kind
+    firstCPU = nil
+  }
+}
+
+extension Machine {
+  public func node(_ id: NodeID) -> Node? { shape.nodes[id].map { description.nodes[$0] } }
+  public func cpu(_ id: CPUID) -> CPU? { shape.cpus[id].map { description.cpus[$0] } }
+  /// In ascending order.
+  public func cpus(of node: NodeID) -> [CPUID] { shape.cpusOfNode[node] ?? [] }
+  /// By level, data before instructions: `index0` is the first.
+  public func caches(of cpu: CPUID) -> [Cache] { shape.cachesOfCPU[cpu] ?? [] }
+  /// The number of a cache among those of its level and kind.
+  public func id(of cache: Cache) -> Int { shape.cacheIDs[ShapeIndex.CacheKey(cache)] ?? 0 }
+  /// How many bits a mask of CPUs has: the highest number and one more (Linux's nr_cpu_ids).
+  public var cpuNumbers: Int { (description.cpus.last?.id.rawValue ?? 0) + 1 }
+
+  /// The hardware threads of a CPU's core, itself among them.
+  public func threads(of cpu: CPU) -> [CPUID] {
+    description.cpus.lazy.filter { $0.package == cpu.package && $0.die == cpu.die && $0.core == cpu.core }.map(\.id)
+  }
+  /// The CPUs that share a CPU's second-level cache; its core's where it has none.
+  public func cluster(of cpu: CPU) -> [CPUID] {
+    caches(of: cpu.id).first { $0.level == 2 && $0.kind != .instruction }?.cpus ?? threads(of: cpu)
+  }
+  public func die(of cpu: CPU) -> [CPUID] {
+    description.cpus.lazy.filter { $0.package == cpu.package && $0.die == cpu.die }.map(\.id)
+  }
+  public func package(of cpu: CPU) -> [CPUID] { description.cpus.lazy.filter { $0.package == cpu.package }.map(\.id) }
+
+  /// The SLIT's row, in the order of the nodes.
+  public func distances(from node: NodeID) -> [Int] { shape.nodes[node].map { description.distances[$0] } ?? [] }
+
+  /// What the best initiators of a node see of its memory; nil where the machine does not say.
+  public func bestPerformance(of target: NodeID) -> MemoryPerformance? { shape.bestPerformance[target]?.performance }
+  /// The nodes from which a node's memory is best reached.
+  public func initiators(of target: NodeID) -> [NodeID] { shape.bestPerformance[target]?.initiators ?? [] }
+  /// The nodes whose memory is best reached from a node.
+  public func targets(of initiator: NodeID) -> [NodeID] {
+    description.nodes.map(\.id).filter { shape.bestPerformance[$0]?.initiators.contains(initiator) == true }
+  }
+
+  /// The blocks of memory, in ascending order.
+  public var blocks: [MemoryBlock] { shape.blocks }
+  public func block(_ index: Int) -> MemoryBlock? { shape.blockOfIndex[index].map { shape.blocks[$0] } }
+}

@@ -1,0 +1,108 @@
+public import MemoryTypes
+internal import PhysicalMemory
+internal import Topology
+internal import Translation
+
+/// What lies in a node's memory, or the whole machine's, at this instant: in frames, but for what a statistic's name says.
+public struct MemoryUsage: Sendable {
+  public var managed = 0
+  public var free = 0
+  public var highManaged = 0
+  public var highFree = 0
+  public var zone = Counters<ZoneStatistic>()
+  public var numa = Counters<NumaStatistic>()
+  public var node = Counters<NodeStatistic>()
+  public var mlocked: Int { zone[.nrMlock] }
+  public var bounce: Int { zone[.nrBounce] }
+}
+
+extension Machine {
+  /// A node's.
+  public func usage(of node: NodeID) -> MemoryUsage {
+    var usage = MemoryUsage()
+    if let snapshot = memory.snapshot(of: node) { add(snapshot, to: &usage) }
+    return usage
+  }
+
+  /// All nodes'.
+  public func usage() -> MemoryUsage {
+    var usage = MemoryUsage()
+    for snapshot in memory.snapshot().nodes { add(snapshot, to: &usage) }
+    return usage
+  }
+
+  private func add(_ snapshot: PhysicalSnapshot.NodeSnapshot, to usage: inout MemoryUsage) {
+    for zone in snapshot.zones {
+      usage.managed += Int(zone.managed.rawValue)
+      usage.free += Int(zone.free.rawValue)
+      if zone.kind == .high {
+        usage.highManaged += Int(zone.managed.rawValue)
+        usage.highFree += Int(zone.free.rawValue)
+      }
+      usage.zone[.nrFreePages] += Int(zone.free.rawValue)
+      usage.numa[.numaHit] += Int(zone.numa.hit)
+      usage.numa[.numaMiss] += Int(zone.numa.miss)
+      usage.numa[.numaForeign] += Int(zone.numa.foreign)
+      usage.numa[.numaInterleave] += Int(zone.numa.interleaveHit)
+      usage.numa[.numaLocal] += Int(zone.numa.local)
+      usage.numa[.numaOther] += Int(zone.numa.other)
+    }
+    // A new anonymous page goes to the inactive list (since Linux 5.9).
+    let anonymous = Int(snapshot.frames(of: .anonymous).rawValue)
+    usage.node[.nrAnonPages] += anonymous
+    usage.node[.nrInactiveAnon] += anonymous
+    usage.zone[.nrZoneInactiveAnon] += anonymous
+    usage.node[.nrPageTablePages] += Int(snapshot.frames(of: .pageTable).rawValue)
+    usage.node[.nrFilePages] += Int(snapshot.frames(of: .pageCache).rawValue)
+    usage.node[.nrSlabUnreclaimable] += Int(snapshot.frames(of: .slab).rawValue)
+  }
+
+  public var hasHighMemory: Bool { description.zoneSpans.contains { $0.kind == .high } }
+
+  /// The nodes that have memory in a zone up to that kind; nil: in any.
+  public func nodesWithMemory(in limit: ZoneKind?) -> [NodeID] {
+    memory.nodes.filter { node in memory.zones(of: node).contains { limit == nil || $0 <= limit! } }
+  }
+
+  /// What could be had without swapping (si_mem_available).
+  public func availableFrames(_ usage: MemoryUsage) -> Int { usage.free }
+
+  /// How much may be promised (vm_commit_limit): half of memory, huge pages left out.
+  public func commitLimit(_ usage: MemoryUsage) -> Int {
+    let huge = hugePages.sizes.reduce(0) { sum, size in
+      sum + hugePages.total(size).total * Int(size.rawValue >> UInt64(memory.frameSize.shift))
+    }
+    return (usage.managed - huge) / 2
+  }
+
+  /// How much is promised.
+  public var committedFrames: Int { Int(initProcess.resident.rawValue) }
+
+  /// The kernel heap's address space.
+  public var kernelHeapSpace: ByteCount { format.layout.kernelHeap.size }
+
+  /// What the kernel's map of physical memory is made of: bytes in pages of each size, the smallest first.
+  ///
+  /// - Complexity: O(pages of the map).
+  public func directMap() -> [ByteCount] {
+    var bytes = [ByteCount](repeating: ByteCount(0), count: 5)
+    let map = format.layout.physicalMap
+    let pages = min(map.size.rawValue, memory.bytes.size.rawValue) >> format.pageShift
+    try? kernelTable.forEachRun(in: .init(map.first, pageCount: pages)) { run in
+      if !run.isGap { bytes[run.level] = bytes[run.level] + ByteCount(run.pageCount << format.pageShift) }
+      return true
+    }
+    return bytes
+  }
+
+  /// Calls `body` for every zone that has memory, by node, lowest zone first, with its free chunks of orders 0 to 10.
+  public func forEachPopulatedZone(_ body: (NodeID, ZoneKind, [Int]) -> Void) {
+    for node in memory.snapshot().nodes {
+      for zone in node.zones where zone.present.rawValue > 0 { body(node.node, zone.kind, zone.freeByOrder) }
+    }
+  }
+
+  /// How many bits physical and virtual addresses have.
+  public var translationBits: (physical: Int, virtual: Int) { (Int(format.physicalBits), Int(format.addressBits)) }
+  public var pagingName: String { description.resolvedPaging.rawValue }
+}
