@@ -1,0 +1,159 @@
+public import Machine
+internal import MemoryTypes
+public import SystemPackage
+
+/// The command file: who wrote last, and what a reader gets who has not written.
+public final class CommandFile: @unchecked Sendable {
+  let interpreter: Interpreter
+  /// The handle that last wrote without reading. Guarded by the machine's lock.
+  fileprivate var latest: CommandHandle?
+
+  public init(machine: Machine) { interpreter = Interpreter(machine) }
+
+  /// A handle that reads, writes, or both. One that only reads answers with what the handle that last wrote without reading has been
+  /// answered up to now, and with the help before there was one.
+  public func open(reads: Bool, writes: Bool, appends: Bool) -> CommandHandle {
+    interpreter.machine.withLock {
+      let handle = CommandHandle(file: self, reads: reads, writes: writes, appends: appends)
+      if !writes { handle.answer = latest?.answer ?? Self.help }
+      return handle
+    }
+  }
+
+  private static let help: AnswerLog = {
+    var text = TextBuffer()
+    Verb.printHelp(into: &text)
+    var log = AnswerLog()
+    unsafe text.withBytes { unsafe log.append($0) }
+    return log
+  }()
+}
+
+/// An open command file: its lines, their outcomes, and what is held of a line that has not ended.
+public final class CommandHandle: @unchecked Sendable {
+  /// The longest line there may be, in bytes; only what is held can grow beyond a single write.
+  static let longestLine = 1 << 20
+  /// At multiples of this many bytes programs cut long output, without regard to lines: stdio's buffers and pages.
+  static let cut = 4096
+
+  private let file: CommandFile
+  private let reads: Bool
+  private let writes: Bool
+  private let appends: Bool
+
+  // All below is guarded by the machine's lock.
+  /// The outcomes of this handle's lines; for a handle that does not write, another's.
+  fileprivate var answer = AnswerLog()
+  /// The beginning of a line whose end a next write brings.
+  private var held: [UInt8] = []
+  /// A read at file offset `o` begins at position `o - origin` of the answer.
+  private var origin: Int64 = 0
+  /// Behind the furthest position that was read.
+  private var readEnd = 0
+  private var text = TextBuffer(capacity: 1024)
+
+  fileprivate init(file: CommandFile, reads: Bool, writes: Bool, appends: Bool) {
+    self.file = file
+    self.reads = reads
+    self.writes = writes
+    self.appends = appends
+  }
+
+  /// Carries out the lines in `bytes`, in order, and says how many bytes that took.
+  ///
+  /// At a line that is refused, what went before counts as written; if nothing did, the refusal's errno is thrown and the reason
+  /// logged. What stands behind the last newline is held where the length is a multiple of 4096, else carried out at once.
+  public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
+    let machine = file.interpreter.machine
+    machine.lock.lock()
+    defer { machine.lock.unlock() }
+    let position = appends ? readEnd : clamped(offset - origin)
+    if writes, !reads { file.latest = self }
+    let written = unsafe try carryOut(bytes)
+    origin = offset + Int64(written) - Int64(position)
+    return written
+  }
+
+  private func carryOut(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    var begin = 0
+    while begin < bytes.count {
+      let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[begin...])
+      let newline = unsafe rest.firstIndex(of: 0x0A)
+      if newline == nil, bytes.count % Self.cut == 0 {
+        guard held.count + rest.count <= Self.longestLine else {
+          held = []
+          log(Refusal(.argListTooLong, "a line may have \(Self.longestLine) bytes"), of: "")
+          throw .argListTooLong
+        }
+        unsafe held.append(contentsOf: rest)
+        return bytes.count
+      }
+      let length = newline ?? rest.count
+      do throws(Refusal) {
+        let line = unsafe UnsafeRawBufferPointer(rebasing: rest[..<length])
+        if held.isEmpty { unsafe try carryOut(line: line) } else { unsafe try carryOutHeld(with: line) }
+      } catch {
+        if begin > 0 { return begin }
+        let line = unsafe String(decoding: rest[..<length], as: UTF8.self)
+        log(error, of: line)
+        throw error.errno
+      }
+      begin += length + (newline == nil ? 0 : 1)
+    }
+    return bytes.count
+  }
+
+  /// The line that `held` begins and `line` ends. It is dropped if it is refused: its beginning was reported as written.
+  private func carryOutHeld(with line: UnsafeRawBufferPointer) throws(Refusal) {
+    var whole = held
+    held = []
+    unsafe whole.append(contentsOf: line)
+    try carryOut(line: whole)
+  }
+
+  private func carryOut(line: [UInt8]) throws(Refusal) {
+    // SAFETY: the bytes are read while the array is held.
+    unsafe try line.withUnsafeBufferPointer { (bytes) throws(Refusal) in
+      unsafe try carryOut(line: UnsafeRawBufferPointer(bytes))
+    }
+  }
+
+  private func carryOut(line: UnsafeRawBufferPointer) throws(Refusal) {
+    text.removeAll()
+    unsafe try file.interpreter.carryOut(line, into: &text)
+    unsafe text.withBytes { unsafe answer.append($0) }
+  }
+
+  private func log(_ refusal: Refusal, of line: String) {
+    text.removeAll()
+    let shown = line.unicodeScalars.count > 200 ? line.prefix(200) + "..." : line[...]
+    text.append(string: "\(shown) = -1 \(refusal.description)\n")
+    unsafe text.withBytes { unsafe answer.append($0) }
+  }
+
+  /// Copies what the answer has at `offset`. Offset 0 is its beginning; where this handle has written, the offset at which its last
+  /// write ended is where it had read up to.
+  public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) -> Int {
+    file.interpreter.machine.withLock {
+      if offset == 0 { origin = -Int64(answer.first) }
+      let position = clamped(offset - origin)
+      let count = unsafe answer.copy(from: position, into: buffer)
+      readEnd = max(readEnd, position + count)
+      return count
+    }
+  }
+
+  private func clamped(_ position: Int64) -> Int { Int(min(max(position, Int64(answer.first)), Int64(answer.end))) }
+
+  /// The last close: what is held is carried out.
+  public func release() {
+    file.interpreter.machine.withLock {
+      guard !held.isEmpty else { return }
+      let line = held
+      held = []
+      do throws(Refusal) {
+        try carryOut(line: line)
+      } catch { log(error, of: String(decoding: line, as: UTF8.self)) }
+    }
+  }
+}

@@ -1,0 +1,24 @@
+public import Machine
+public import MemoryTypes
+internal import SystemPackage
+
+/// Carries lines out on a machine.
+public struct Interpreter: Sendable {
+  public let machine: Machine
+
+  public init(_ machine: Machine) { self.machine = machine }
+
+  /// Carries one line out, without its newline, and appends its outcome to `text`; a blank line does nothing.
+  ///
+  /// The caller holds the machine. A refusal has changed nothing and appended nothing.
+  public func carryOut(_ line: UnsafeRawBufferPointer, into text: inout TextBuffer) throws(Refusal) {
+    let tokens = try Token.split(unsafe String(decoding: line, as: UTF8.self))
+    guard let first = tokens.first else { return }
+    guard let verb = Verb.named(first.text) else {
+      throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
+    }
+    let arguments = try verb.parse(tokens.dropFirst())
+    machine.beginLine()
+    try verb.carryOut(arguments, machine, &text)
+  }
+}

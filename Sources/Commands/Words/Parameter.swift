@@ -1,0 +1,84 @@
+public import MemoryTypes
+internal import SystemPackage
+
+/// What a verb takes in one place: positional, or behind `name=`.
+public struct Parameter: Sendable {
+  public enum Kind: Sendable {
+    case number(ClosedRange<UInt64>)
+    case zone
+    /// One of these words.
+    case choice([String])
+    /// Any word.
+    case word
+  }
+  public let name: String
+  public let kind: Kind
+  /// What it means, with its unit.
+  public let documentation: String
+
+  public init(_ name: String, _ kind: Kind, _ documentation: String) {
+    self.name = name
+    self.kind = kind
+    self.documentation = documentation
+  }
+
+  /// How usage lines show it.
+  var placeholder: String {
+    switch kind {
+    case .choice(let words): words.joined(separator: "|")
+    case .number, .zone, .word: name.uppercased()
+    }
+  }
+
+  func parse(_ token: Token) throws(Refusal) -> Arguments.Value {
+    switch kind {
+    case .number(let range):
+      let value = try token.number()
+      guard range.contains(value) else {
+        throw Refusal(
+          .outOfRange, "\(token.quoted) is out of range for \(name) (\(range.lowerBound) to \(range.upperBound))")
+      }
+      return .number(value)
+    case .zone:
+      guard let zone = ZoneKind(name: token.text) else {
+        let names = ZoneKind.allCases.map(\.description).joined(separator: ", ")
+        throw Refusal(.invalidArgument, "\(token.quoted) is no zone (\(names))")
+      }
+      return .zone(zone)
+    case .choice(let words):
+      guard words.contains(where: { $0 == token.text }) else {
+        throw Refusal(.invalidArgument, "\(token.quoted) is not \(words.joined(separator: " or "))")
+      }
+      return .word(String(token.text))
+    case .word:
+      return .word(String(token.text))
+    }
+  }
+}
+
+/// What a line gave a verb, checked against its grammar.
+public struct Arguments: Sendable {
+  enum Value: Sendable {
+    case number(UInt64)
+    case zone(ZoneKind)
+    case word(String)
+  }
+  var values: [(name: String, value: Value)] = []
+
+  private subscript(name: String) -> Value? { values.first { $0.name == name }?.value }
+
+  public func number(_ name: String) -> UInt64? {
+    guard case .number(let value) = self[name] else { return nil }
+    return value
+  }
+  public func zone(_ name: String) -> ZoneKind? {
+    guard case .zone(let value) = self[name] else { return nil }
+    return value
+  }
+  public func word(_ name: String) -> String? {
+    guard case .word(let value) = self[name] else { return nil }
+    return value
+  }
+  public var node: NodeID? { number("node").map { NodeID(Int($0)) } }
+  public var cpu: CPUID? { number("cpu").map { CPUID(Int($0)) } }
+}

@@ -1,0 +1,83 @@
+internal import Machine
+internal import MemoryTypes
+internal import SystemPackage
+
+/// A word of the language: one row, from which the parser, `help`, the manual and the fuzzer's dictionary derive.
+public struct Verb: Sendable {
+  public let name: String
+  /// In the order in which they are written.
+  public let positional: [Parameter]
+  /// How many of the positional ones must be there.
+  public let required: Int
+  /// Behind `name=`, in any order, each at most once.
+  public let keys: [Parameter]
+  /// One line.
+  public let summary: String
+  /// Carries the words out, and prints the outcome. What it refuses has changed nothing and printed nothing.
+  let carryOut: @Sendable (borrowing Arguments, Machine, inout TextBuffer) throws(Refusal) -> Void
+
+  /// A row whose execution yields an outcome that `print` shows.
+  ///
+  /// `execute` may throw a `MemoryError`, which becomes a refusal here.
+  init<Outcome>(
+    _ name: String, positional: [Parameter] = [], required: Int = 0, keys: [Parameter] = [], summary: String,
+    execute: @escaping @Sendable (borrowing Arguments, Machine) throws -> Outcome,
+    print: @escaping @Sendable (borrowing Outcome, Machine, inout TextBuffer) -> Void
+  ) {
+    self.name = name
+    self.positional = positional
+    self.required = required
+    self.keys = keys
+    self.summary = summary
+    carryOut = { (arguments, machine, text) throws(Refusal) in
+      let outcome: Outcome
+      do { outcome = try execute(arguments, machine) } catch let error as MemoryError { throw Refusal(error) } catch let
+        error
+        as Refusal
+      { throw error } catch { preconditionFailure("a verb throws MemoryError or Refusal only: \(error)") }
+      print(outcome, machine, &text)
+    }
+  }
+
+  /// `alloc [order=ORDER] ...`
+  public var usage: String {
+    var parts = [name]
+    for (index, parameter) in positional.enumerated() {
+      parts.append(index < required ? parameter.placeholder : "[\(parameter.placeholder)]")
+    }
+    parts += keys.map { "[\($0.name)=\($0.placeholder)]" }
+    return parts.joined(separator: " ")
+  }
+
+  /// The arguments behind the verb, checked. EINVAL for what the grammar does not know, ERANGE for numbers that are too large.
+  func parse(_ tokens: ArraySlice<Token>) throws(Refusal) -> Arguments {
+    var arguments = Arguments()
+    var given = 0
+    for token in tokens {
+      if let equals = token.text.firstIndex(of: "="), !keys.isEmpty {
+        let key = token.text[..<equals]
+        guard let parameter = keys.first(where: { $0.name == key }) else { throw unknown(key: key, token) }
+        guard !arguments.values.contains(where: { $0.name == parameter.name }) else {
+          throw Refusal(.invalidArgument, "\(token.quoted): \(parameter.name)= is given twice")
+        }
+        let value = token.dropping(key.count + 1)
+        arguments.values.append((parameter.name, try parameter.parse(value)))
+      } else {
+        guard given < positional.count else {
+          throw Refusal(.invalidArgument, "\(token.quoted) is more than \(name) takes; usage: \(usage)")
+        }
+        arguments.values.append((positional[given].name, try positional[given].parse(token)))
+        given += 1
+      }
+    }
+    guard given >= required else {
+      throw Refusal(.invalidArgument, "\(name) lacks \(positional[given].placeholder); usage: \(usage)")
+    }
+    return arguments
+  }
+
+  private func unknown(key: Substring, _ token: Token) -> Refusal {
+    let known = keys.map { $0.name + "=" }.joined(separator: " ")
+    return Refusal(.invalidArgument, "\(token.quoted): \(name) has no key \(key)=; it takes \(known)")
+  }
+}
