@@ -104,14 +104,16 @@ struct Trie: Sendable {
     guard entry.placeholder != nil else { return name.count == fixed ? 0 : nil }
     guard name.count > fixed, name.count <= fixed + 9 else { return nil }
     guard unsafe name.suffix(entry.suffix.count).elementsEqual(entry.suffix) else { return nil }
-    let digits = unsafe name[entry.prefix.count..<(name.count - entry.suffix.count)]
+    let digits = entry.prefix.count..<(name.count - entry.suffix.count)
     var value = 0
-    for unsafedigit in unsafe digits {
+    for position in digits {
+      // SAFETY: the position lies within the name.
+      let digit = unsafe name[position]
       guard (0x30...0x39).contains(digit) else { return nil }
       value = value * 10 + Int(digit - 0x30)
     }
     // Names have no leading zeros: "node01" is not node1.
-    return unsafe digits.count > 1 && digits.first == 0x30 ? nil : value
+    return unsafe digits.count > 1 && name[digits.lowerBound] == 0x30 ? nil : value
   }
 }
 
