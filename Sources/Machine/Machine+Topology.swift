@@ -21,6 +21,7 @@ struct ShapeIndex: Sendable {
   let blocks: [MemoryBlock]
   let blockOfIndex: [Int: Int]
   let bestPerformance: [NodeID: (performance: MemoryPerformance, initiators: [NodeID])]
+  let hasHighMemory: Bool
 
   struct CacheKey: Hashable {
     let level: Int
@@ -52,6 +53,7 @@ struct ShapeIndex: Sendable {
     blocks = Self.blocks(of: description)
     blockOfIndex = Dictionary(uniqueKeysWithValues: blocks.enumerated().map { ($1.index, $0) })
     bestPerformance = Self.bestPerformance(of: description)
+    hasHighMemory = description.zoneSpans.contains { $0.kind == .high }
   }
 
   private static func blocks(of description: MachineDescription) -> [MemoryBlock] {

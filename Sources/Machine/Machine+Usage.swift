@@ -16,48 +16,46 @@ public struct MemoryUsage: Sendable {
   public var bounce: Int { zone[.nrBounce] }
 }
 
+extension MemoryUsage {
+  fileprivate mutating func add(_ totals: NodeTotals) {
+    managed += totals.managed
+    free += totals.free
+    highManaged += totals.highManaged
+    highFree += totals.highFree
+    zone[.nrFreePages] += totals.free
+    numa[.numaHit] += Int(totals.numa.hit)
+    numa[.numaMiss] += Int(totals.numa.miss)
+    numa[.numaForeign] += Int(totals.numa.foreign)
+    numa[.numaInterleave] += Int(totals.numa.interleaveHit)
+    numa[.numaLocal] += Int(totals.numa.local)
+    numa[.numaOther] += Int(totals.numa.other)
+    // A new anonymous page goes to the inactive list (since Linux 5.9).
+    let anonymous = totals.frames(of: .anonymous)
+    node[.nrAnonPages] += anonymous
+    node[.nrInactiveAnon] += anonymous
+    zone[.nrZoneInactiveAnon] += anonymous
+    node[.nrPageTablePages] += totals.frames(of: .pageTable)
+    node[.nrFilePages] += totals.frames(of: .pageCache)
+    node[.nrSlabUnreclaimable] += totals.frames(of: .slab)
+  }
+}
+
 extension Machine {
   /// A node's.
   public func usage(of node: NodeID) -> MemoryUsage {
     var usage = MemoryUsage()
-    if let snapshot = memory.snapshot(of: node) { add(snapshot, to: &usage) }
+    if let totals = memory.totals(of: node) { usage.add(totals) }
     return usage
   }
 
   /// All nodes'.
   public func usage() -> MemoryUsage {
     var usage = MemoryUsage()
-    for snapshot in memory.snapshot().nodes { add(snapshot, to: &usage) }
+    for node in memory.nodes { if let totals = memory.totals(of: node) { usage.add(totals) } }
     return usage
   }
 
-  private func add(_ snapshot: PhysicalSnapshot.NodeSnapshot, to usage: inout MemoryUsage) {
-    for zone in snapshot.zones {
-      usage.managed += Int(zone.managed.rawValue)
-      usage.free += Int(zone.free.rawValue)
-      if zone.kind == .high {
-        usage.highManaged += Int(zone.managed.rawValue)
-        usage.highFree += Int(zone.free.rawValue)
-      }
-      usage.zone[.nrFreePages] += Int(zone.free.rawValue)
-      usage.numa[.numaHit] += Int(zone.numa.hit)
-      usage.numa[.numaMiss] += Int(zone.numa.miss)
-      usage.numa[.numaForeign] += Int(zone.numa.foreign)
-      usage.numa[.numaInterleave] += Int(zone.numa.interleaveHit)
-      usage.numa[.numaLocal] += Int(zone.numa.local)
-      usage.numa[.numaOther] += Int(zone.numa.other)
-    }
-    // A new anonymous page goes to the inactive list (since Linux 5.9).
-    let anonymous = Int(snapshot.frames(of: .anonymous).rawValue)
-    usage.node[.nrAnonPages] += anonymous
-    usage.node[.nrInactiveAnon] += anonymous
-    usage.zone[.nrZoneInactiveAnon] += anonymous
-    usage.node[.nrPageTablePages] += Int(snapshot.frames(of: .pageTable).rawValue)
-    usage.node[.nrFilePages] += Int(snapshot.frames(of: .pageCache).rawValue)
-    usage.node[.nrSlabUnreclaimable] += Int(snapshot.frames(of: .slab).rawValue)
-  }
-
-  public var hasHighMemory: Bool { description.zoneSpans.contains { $0.kind == .high } }
+  public var hasHighMemory: Bool { shape.hasHighMemory }
 
   /// The nodes that have memory in a zone up to that kind; nil: in any.
   public func nodesWithMemory(in limit: ZoneKind?) -> [NodeID] {

@@ -98,14 +98,12 @@ public enum NodeStatistic: Int, CaseIterable, Sendable {
 }
 
 /// A value for each case of an enumeration; 0 at first.
-public struct Counters<Key: CaseIterable & RawRepresentable & Sendable>: Equatable, Sendable where Key.RawValue == Int {
-  private var values = [Int](repeating: 0, count: Key.allCases.count)
-  public init() {}
-  public subscript(key: Key) -> Int {
+@frozen public struct Counters<Key: CaseIterable & RawRepresentable & Sendable>: Equatable, Sendable
+where Key.RawValue == Int {
+  @usableFromInline var values: [Int]
+  @inlinable public init() { values = [Int](repeating: 0, count: Key.allCases.count) }
+  @inlinable public subscript(key: Key) -> Int {
     get { values[key.rawValue] }
     set { values[key.rawValue] = newValue }
-  }
-  public static func += (a: inout Self, b: Self) {
-    for index in a.values.indices { a.values[index] += b.values[index] }
   }
 }

@@ -101,28 +101,38 @@
     count += copies
   }
 
+  /// In decimal, padded on the left with spaces to `width` columns at least (printf's `%*ld`).
+  public mutating func append(decimal value: Int, width: Int = 0) {
+    append(magnitude: UInt64(value.magnitude), negative: value < 0, width: width)
+  }
+
   /// In decimal, padded on the left with spaces to `width` columns at least (printf's `%*lu`).
-  public mutating func append(decimal value: some BinaryInteger, width: Int = 0) {
-    let negative = value < 0
-    var rest = UInt64(value.magnitude)
-    var digits = negative ? 2 : 1
-    var limit: UInt64 = 10
-    while rest >= limit {
-      digits += 1
-      let (next, overflow) = limit.multipliedReportingOverflow(by: 10)
-      if overflow { break }
-      limit = next
-    }
-    if width > digits { append(repeating: 0x20, count: width - digits) }
-    let start = unsafe reserve(digits)
-    var position = digits
+  public mutating func append(decimal value: UInt64, width: Int = 0) {
+    append(magnitude: value, negative: false, width: width)
+  }
+
+  private mutating func append(magnitude: UInt64, negative: Bool, width: Int) {
+    // 20 digits and a sign at most, written from the end of the room that all padding and digits may need.
+    let room = max(width, 21)
+    let start = unsafe reserve(room)
+    var position = room
+    var rest = magnitude
     repeat {
       position -= 1
       unsafe start[position] = UInt8(truncatingIfNeeded: 0x30 + rest % 10)
       rest /= 10
     } while rest != 0
-    if negative { unsafe start[0] = 0x2D }
-    count += digits
+    if negative {
+      position -= 1
+      unsafe start[position] = 0x2D
+    }
+    while room - position < width {
+      position -= 1
+      unsafe start[position] = 0x20
+    }
+    // SAFETY: both lie in the room that was reserved; they may overlap, the digits moving down.
+    if position > 0 { unsafe start.update(from: start + position, count: room - position) }
+    count += room - position
   }
 
   /// In hexadecimal without prefix, padded on the left with zeros to `width` digits at least (printf's `%0*lx`).

@@ -87,3 +87,17 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     public var failures: UInt64
   }
 }
+
+/// What a node's zones hold in sum, in frames.
+public struct NodeTotals: Sendable {
+  public var managed = 0
+  /// CPU lists included.
+  public var free = 0
+  /// Of those, in High zones.
+  public var highManaged = 0
+  public var highFree = 0
+  public var numa = PhysicalSnapshot.NUMACounters()
+  /// By who holds them. Index: `FrameOwner.Kind.rawValue`.
+  var framesByOwner = InlineArray<8, Int>(repeating: 0)
+  public func frames(of kind: FrameOwner.Kind) -> Int { framesByOwner[Int(kind.rawValue)] }
+}

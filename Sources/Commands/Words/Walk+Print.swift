@@ -3,9 +3,9 @@ internal import Translation
 
 extension Walk {
   /// One line a level: the table's frame, the index, the raw entry, what it means; then where the walk ends.
-  func print(_ format: PageFormat, into text: inout TextBuffer) {
+  func print(_ format: borrowing PageFormat, into text: inout TextBuffer) {
     for step in steps {
-      text.append(string: format.levelNames[step.level].description, leftAlignedIn: 5)
+      text.append(format.levelNames[step.level])
       text.append(" frame 0x")
       text.append(hex: step.table.rawValue)
       text.append(" index ")
@@ -25,7 +25,7 @@ extension Walk {
       text.append(", page of ")
       text.append(string: format.pageSize(level: level).readable)
       text.append(byte: 0x20)
-      text.append(string: flags.description)
+      text.append(flags: flags)
     case .absent(let level): printEnd(" is not mapped: the walk ends at ", level, format, &text)
     case .held(let level): printEnd(" is held, but not accessible: the walk ends at ", level, format, &text)
     case .reserved(let level): printEnd(" leads to a reserved entry: the walk ends at ", level, format, &text)
@@ -38,14 +38,14 @@ extension Walk {
     text.newline()
   }
 
-  private func printEnd(_ words: StaticString, _ level: Int, _ format: PageFormat, _ text: inout TextBuffer) {
+  private func printEnd(_ words: StaticString, _ level: Int, _ format: borrowing PageFormat, _ text: inout TextBuffer) {
     text.append(words)
-    text.append(string: format.levelNames[level].description)
+    text.append(format.levelNames[level])
   }
 }
 
 extension Walk.Step {
-  fileprivate func printMeaning(_ format: PageFormat, into text: inout TextBuffer) {
+  fileprivate func printMeaning(_ format: borrowing PageFormat, into text: inout TextBuffer) {
     switch kind {
     case .table:
       text.append("table at ")
@@ -59,7 +59,7 @@ extension Walk.Step {
     }
     if !flags.isEmpty {
       text.append(byte: 0x20)
-      text.append(string: flags.description)
+      text.append(flags: flags)
     }
   }
 }
@@ -76,4 +76,19 @@ extension ByteCount {
     }
     return "\(value) \(units[unit])"
   }
+}
+
+extension TextBuffer {
+  /// `PRESENT|WRITABLE`, `0` for none.
+  fileprivate mutating func append(flags: PageFlags) {
+    var first = true
+    for (flag, name) in Self.flagNames where flags.contains(flag) {
+      if !first { append(byte: UInt8(ascii: "|")) }
+      append(string: name)
+      first = false
+    }
+    if first { append(byte: UInt8(ascii: "0")) }
+  }
+
+  private static let flagNames = PageFlags.names
 }
