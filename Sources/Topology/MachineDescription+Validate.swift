@@ -176,7 +176,7 @@ private struct Checker {
       }
       if reach == nil || part.range.end > reach!.range.end { reach = part }
     }
-    if parts.isEmpty {
+    if machine.nodes.allSatisfy({ $0.memory.allSatisfy { $0.size.rawValue == 0 } }) {
       report(.nodes, "no node has memory: expected some")
     } else if mistakes.isEmpty, machine.nodes.allSatisfy({ isTaken($0) }) {
       report(.nodes, "all memory is reserved: expected some that is free")

@@ -14,6 +14,27 @@ extension MachineDescription {
     return [.gib(2), .gib(1), .mib(512), .mib(256)].first { end.rawValue % $0.rawValue == 0 } ?? .mib(128)
   }
 
+  /// The size of hot-plug blocks for these nodes: Linux's for where their memory ends, halved until no two nodes share a block, but not
+  /// below the smallest.
+  /// - Complexity: O(n log n) in the number of ranges.
+  static func memoryBlockSize(nodes: [Node], paging: Paging) -> ByteCount {
+    let ranges = nodes.flatMap { node in node.memory.map { (node: node.id, range: $0) } }
+      .filter {
+        $0.range.size.rawValue > 0 && !$0.range.start.rawValue.addingReportingOverflow($0.range.size.rawValue).overflow
+      }
+      .sorted { $0.range.start < $1.range.start }
+    let end = ranges.map(\.range.end).max() ?? PhysicalAddress(0)
+    var size = probeMemoryBlockSize(end: end, paging: paging).rawValue
+    let least = probeMemoryBlockSize(end: PhysicalAddress(0), paging: paging).rawValue
+    let neighbours = zip(ranges, ranges.dropFirst()).filter { $0.node != $1.node }
+    while size > least,
+      neighbours.contains(where: { ($0.range.end.rawValue - 1) / size == $1.range.start.rawValue / size })
+    {
+      size >>= 1
+    }
+    return ByteCount(size)
+  }
+
   /// The end of memory: the first address behind the highest range of any node; 0 where there is none.
   public var memoryEnd: PhysicalAddress { nodes.lazy.flatMap(\.memory).map(\.end).max() ?? PhysicalAddress(0) }
 

@@ -14,7 +14,12 @@ extension SystemImporter {
     if let told, told.nonzeroBitCount == 1, (16 << 20...1 << 40).contains(told) {
       size = told
     } else {
-      // The smallest blocks that hold what each node has.
+      // From 64 GiB on a machine that is no guest has blocks of 2 GiB (`probe_memory_block_size`); where blocks are listed, theirs is the
+      // smallest size that holds what each node has.
+      if blocks.allSatisfy(\.isEmpty), architecture == .x86_64, shapes.reduce(0, { $0 + ($1.managed ?? 0) }) >= 64 << 30
+      {
+        size = 2 << 30
+      }
       for (shape, blocks) in zip(shapes, blocks) where !blocks.isEmpty {
         while size < 2 << 30, size * UInt64(blocks.count) < shape.managed ?? 0 { size <<= 1 }
       }
@@ -41,10 +46,6 @@ extension SystemImporter {
       }
     }
     machine.reserved = machine.reserved.inOrder
-    if told == nil, taken.isEmpty {
-      machine.memoryBlockSize = MachineDescription.probeMemoryBlockSize(
-        end: machine.memoryEnd, paging: machine.resolvedPaging)
-    }
   }
 
   /// The memory of blocks: their sections that have any RAM; all, but for the device window of a PC, where that is not known.

@@ -22,7 +22,7 @@ extension MachineDescription {
     var machine = MachineDescription(
       name: name, summary: summary, architecture: architecture, cpus: cpus, caches: processors.caches(of: cpus),
       nodes: nodes, distances: distances, reserved: reserved.inOrder, performance: performance)
-    machine.memoryBlockSize = probeMemoryBlockSize(end: machine.memoryEnd, paging: machine.resolvedPaging)
+    machine.memoryBlockSize = memoryBlockSize(nodes: nodes, paging: machine.resolvedPaging)
     return machine
   }
 

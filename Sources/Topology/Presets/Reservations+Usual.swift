@@ -14,15 +14,17 @@ extension Reservations {
       if holds(0, 0x10_0000) { regions += firstMegabyte }
       // The device window lies behind the last memory below 4 GiB, if that leaves one.
       let lowEnd = memory.lazy.map(\.end.rawValue).filter { $0 <= 0xC000_0000 }.max() ?? 0
-      if !memory.contains(where: { $0.start.rawValue < 0x1_0000_0000 && $0.end.rawValue > 0xC000_0000 }), lowEnd > 0 {
+      let covered = memory.contains { $0.start.rawValue < 0x1_0000_0000 && $0.end.rawValue > 0xC000_0000 }
+      if !covered, lowEnd >= 1 << 20 {
         let window = deviceWindow(lowEnd: lowEnd, deviceStart: max(lowEnd, 0x8000_0000))
-        regions += window.filter { $0.kind == .mmio || holds(lowEnd - (64 << 20), lowEnd) }
+        let hasRoom = lowEnd >= 64 << 20 && holds(lowEnd - (64 << 20), lowEnd)
+        regions += window.filter { $0.kind == .mmio || hasRoom }
       }
     }
     let image = kernel(at: kernelBase)
     let imageEnd = kernelBase + 0x340_0000
     if holds(kernelBase, imageEnd + (64 << 20)) { regions += image }
-    // On 32-bit x86 the frame descriptors must lie in the lowest 896 MiB; the ACPI tables lie above them elsewhere.
+    // Frame descriptors lie below the ACPI tables, and on 32-bit x86 in the lowest 896 MiB.
     let acpi = regions.first { $0.kind == .acpi }?.range
     for node in nodes {
       guard let last = node.memory.last else { continue }

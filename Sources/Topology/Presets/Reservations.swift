@@ -48,13 +48,14 @@ enum Reservations {
   }
 
   /// A node's `struct page`s (64 bytes a frame) and `more` frames of early allocations, the highest of the node below `top`: Linux's
-  /// memblock hands out from the top of the node.
+  /// memblock hands out from the top of the node. None where the node's last range below `top` is too small.
   static func boot(_ node: Node, frameSize: FrameSize = .kib4, top: UInt64? = nil, more: UInt64) -> [ReservedRegion] {
     guard let range = node.memory.last(where: { top == nil || $0.start.rawValue < top! }) else { return [] }
     let end = min(range.end.rawValue, top ?? .max)
     let frame = frameSize.bytes.rawValue
     let frames = node.memory.reduce(0) { $0 + $1.size.rawValue } / frame
     let map = (frames * 64 + frame - 1) / frame * frame
+    guard range.start.rawValue + map + more * frame <= end else { return [] }
     return [
       region(end - map - more * frame, end - map - 1, .boot, "Early allocations of \(node.id)"),
       region(end - map, end - 1, .boot, "Frame descriptors of \(node.id)"),

@@ -31,9 +31,6 @@ extension YAMLReader {
     if let node = fields["reserved"] {
       let entries = items(node, of: "reserved", most: 1 << 16) ?? []
       machine.reserved = entries.compactMap { reserved($0) }
-    } else if mistakes.isEmpty {
-      machine.reserved = Reservations.usual(
-        architecture: machine.architecture, nodes: machine.nodes, frameSize: machine.frameSize)
     }
     if let node = fields["performance"] {
       let entries = items(node, of: "performance", most: 1 << 20) ?? []
@@ -43,8 +40,12 @@ extension YAMLReader {
       marks[.memoryBlockSize] = position(node)
       if let size = size(node, "memory_block_size") { machine.memoryBlockSize = ByteCount(size) }
     } else {
-      machine.memoryBlockSize = MachineDescription.probeMemoryBlockSize(
-        end: machine.memoryEnd, paging: machine.resolvedPaging)
+      machine.memoryBlockSize = MachineDescription.memoryBlockSize(
+        nodes: machine.nodes, paging: machine.resolvedPaging)
+    }
+    if fields["reserved"] == nil, mistakes.isEmpty, machine.validate().isEmpty {
+      machine.reserved = Reservations.usual(
+        architecture: machine.architecture, nodes: machine.nodes, frameSize: machine.frameSize)
     }
     return machine
   }
