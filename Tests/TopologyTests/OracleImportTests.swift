@@ -43,6 +43,26 @@ private let hasOracle = FileManager.default.fileExists(atPath: shared + "/oracle
     #expect(try MachineDescription(yaml: machine.yaml, source: "imported") == machine)
   }
 
+  private struct Shape {
+    var cpus: Int
+    var nodes: [Int]
+    var mebibytes: UInt64
+    var caches: Int
+    var attributes = 0
+  }
+
+  /// By the directory that each archive holds: what its files say, added up.
+  private static let archives = [
+    "16amd64-8n2c": Shape(cpus: 16, nodes: Array(0..<8), mebibytes: 65534, caches: 48),
+    "256ia64-64n2s2c": Shape(cpus: 256, nodes: Array(0..<64), mebibytes: 504_788, caches: 0),
+    "2arm-2c": Shape(cpus: 2, nodes: [0], mebibytes: 274, caches: 0),
+    "64amd64-4s2n4ca2co": Shape(cpus: 64, nodes: Array(0..<8), mebibytes: 122_856, caches: 200),
+    "8em64t-2s2ca2c-buggynuma": Shape(cpus: 8, nodes: Array(0..<8), mebibytes: 16384, caches: 20),
+    "96em64t-4n4d3ca2co": Shape(cpus: 96, nodes: Array(0..<4), mebibytes: 516_086, caches: 256),
+    "fakeheteromemtiers": Shape(cpus: 6, nodes: [0, 1, 2, 4, 6, 8, 9], mebibytes: 6272, caches: 19, attributes: 7),
+    "memorysidecaches": Shape(cpus: 80, nodes: Array(0..<4), mebibytes: 1_811_030, caches: 122, attributes: 4),
+  ]
+
   @Test func everyArchiveIsAMachine() throws {
     let archives = try FileManager.default.contentsOfDirectory(atPath: shared + "/machines").filter {
       $0.hasSuffix(".tar.bz2")
@@ -55,9 +75,12 @@ private let hasOracle = FileManager.default.fileExists(atPath: shared + "/oracle
       let machine = try MachineSource.load("\(tree.root)/\(name)")
       #expect(try MachineDescription(yaml: machine.yaml, source: archive) == machine, "\(archive)")
       let totals = machine.nodes.map { node in node.memory.reduce(0) { $0 + $1.size.rawValue } >> 20 }
-      print(
-        "\(name): \(machine.cpus.count) CPUs, \(machine.caches.count) caches, nodes \(totals) MiB, \(machine.performance.count) attributes, blocks \(machine.memoryBlockSize.rawValue >> 20) MiB"
-      )
+      let expected = try #require(Self.archives[name], "\(name): total of no known archive")
+      #expect(machine.cpus.count == expected.cpus, "\(name)")
+      #expect(machine.nodes.map(\.id.rawValue) == expected.nodes, "\(name)")
+      #expect(totals.reduce(0, +) == expected.mebibytes, "\(name)")
+      #expect(machine.caches.count == expected.caches, "\(name)")
+      #expect(machine.performance.count == expected.attributes, "\(name)")
     }
   }
 }

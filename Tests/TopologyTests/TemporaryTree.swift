@@ -6,8 +6,10 @@ final class TemporaryTree {
 
   /// - Parameter files: paths with contents; a content `-> TARGET` makes a link.
   init(_ files: [String: String]) throws {
-    root = NSTemporaryDirectory() + "topology-\(UUID().uuidString)"
     let manager = FileManager.default
+    // In memory where possible: an archive has thousands of files.
+    let parent = manager.isWritableFile(atPath: "/dev/shm") ? "/dev/shm/" : NSTemporaryDirectory()
+    root = parent + "topology-\(UUID().uuidString)"
     try manager.createDirectory(atPath: root, withIntermediateDirectories: true)
     for (path, content) in files {
       let full = "\(root)/\(path)"
