@@ -8,9 +8,8 @@ struct CPUList: ~Copyable {
   let lock: Lock
   /// 1 once the zone knows that this list is in use.
   var registered: UInt32
-  /// Allocations held in orders 0 to 3, in frames, and in order 9, in frames.
-  var heldSmall: Int32
-  var heldLarge: Int32
+  /// Frames held in orders 0 to 3, and in order 9.
+  var heldByPath: InlineArray<2, Int32>
   /// The first frame of each list, plus 1; 0 where it is empty. Index: slot * 3 + mobility.
   var heads: InlineArray<15, UInt64>
   /// Allocations and frees since the start, by path (0: orders 0 to 3; 1: order 9).
@@ -43,28 +42,41 @@ struct CPUList: ~Copyable {
   static func order(ofSlot slot: Int) -> Int { slot == 4 ? 9 : slot }
 
   /// Frames that the list holds.
-  var held: Int { Int(heldSmall) + Int(heldLarge) }
+  var held: Int { Int(heldByPath[0]) + Int(heldByPath[1]) }
+
+  /// Counts an allocation that leaves the list.
+  @inline(__always)
+  mutating func countAllocation(_ slot: Int, kind: Int) {
+    let frames = 1 << CPUList.order(ofSlot: slot)
+    addHeld(slot, -frames)
+    unsafe allocations[unchecked: slot >> 2] &+= 1
+    unsafe kinds[unchecked: kind] &+= frames
+  }
+
+  /// Counts an allocation that comes back to the list.
+  @inline(__always)
+  mutating func countFree(_ slot: Int, kind: Int) {
+    let frames = 1 << CPUList.order(ofSlot: slot)
+    addHeld(slot, frames)
+    unsafe frees[unchecked: slot >> 2] &+= 1
+    unsafe kinds[unchecked: kind] &-= frames
+  }
 
   /// Whether the list holds more of the slot's kind than it should.
   @inline(__always)
   func isOver(_ limits: CPUListLimits, _ slot: Int) -> Bool {
-    slot == 4 ? Int(heldLarge) > limits.highLarge << 9 : Int(heldSmall) > limits.high
+    unsafe Int(heldByPath[unchecked: slot >> 2]) > (slot == 4 ? limits.highLarge << 9 : limits.high)
   }
 
   @inline(__always)
   mutating func addHeld(_ slot: Int, _ frames: Int) {
-    if slot == 4 {
-      heldLarge &+= Int32(truncatingIfNeeded: frames)
-    } else {
-      heldSmall &+= Int32(truncatingIfNeeded: frames)
-    }
+    unsafe heldByPath[unchecked: slot >> 2] &+= Int32(truncatingIfNeeded: frames)
   }
 
   /// Back to a list that was never used; the lock is held.
   mutating func clear() {
     registered = 0
-    heldSmall = 0
-    heldLarge = 0
+    heldByPath = InlineArray(repeating: 0)
     heads = InlineArray(repeating: 0)
     allocations = InlineArray(repeating: 0)
     frees = InlineArray(repeating: 0)

@@ -9,6 +9,59 @@ extension PhysicalMemory {
   ///   `outOfMemory` where no zone that may serve has as many frames in a row, after all CPU lists were drained.
   /// - Complexity: O(1) from a CPU's list (1, 2, 4, 8 or 512 frames aligned to their count at most); otherwise see `Zone.take`.
   public func allocate(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    // The common case, and nothing but it: from the CPU's own list of its own node.
+    let slot = CPUList.slot(forCount: request.count.rawValue)
+    let alignment = request.alignment.rawValue
+    if slot >= 0, alignment & (alignment &- 1) == 0, alignment &- 1 < request.count.rawValue, request.node == nil,
+      !request.zeroed, router.home(request.cpu) >= 0
+    {
+      let zone = router.localZone(request.cpu, Self.highestZone(request))
+      if zone != Router.none, request.zone == nil {
+        let frame = popLocal(Int(zone), slot, request)
+        if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(truncatingIfNeeded: frame)), count: request.count) }
+      }
+    }
+    return try allocateAnywhere(request)
+  }
+
+  /// The first frame of the CPU's list, -1 where that is empty.
+  @inline(__always)
+  private func popLocal(_ zone: Int, _ slot: Int, _ request: FrameRequest) -> Int {
+    let list = unsafe list(zone, request.cpu.rawValue)
+    let head = slot &* 3 &+ Int(request.mobility.rawValue)
+    unsafe list.pointee.lock.lock()
+    let first = unsafe list.pointee.heads[unchecked: head]
+    if first == 0 {
+      unsafe list.pointee.lock.unlock()
+      return -1
+    }
+    let frame = Int(truncatingIfNeeded: first &- 1)
+    unsafe list.pointee.heads[unchecked: head] = handOut(frame, slot, request)
+    unsafe list.pointee.countAllocation(slot, kind: Int(request.owner.kind.rawValue))
+    unsafe list.pointee.lock.unlock()
+    return frame
+  }
+
+  /// Turns a listed frame into an allocation; the frame behind it in the list, plus 1. The list is locked.
+  @inline(__always)
+  private func handOut(_ frame: Int, _ slot: Int, _ request: FrameRequest) -> UInt64 {
+    let word = EntryWord(
+      listState: .allocatedFromList, cpu: request.cpu.rawValue, slot: slot, mobility: UInt64(request.mobility.rawValue),
+      owner: request.owner)
+    if slot == 4 {
+      let next = table.blockWord(frame).nextListed
+      table.setBlockWord(frame, word)
+      return next
+    }
+    let next = table.link(frame)
+    table.setWord(frame, word)
+    table.setLink(frame, 0)
+    return next
+  }
+
+  /// `allocate`, all cases.
+  @inline(never)
+  private func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
     let count = request.count.rawValue
     let alignment = request.alignment.rawValue
     guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
@@ -38,19 +91,22 @@ extension PhysicalMemory {
   /// The zones that may serve, best first.
   @inline(__always)
   private func candidates(_ request: FrameRequest, _ node: Int) throws(MemoryError) -> [UInt16] {
-    let highest: ZoneKind
     if let zone = request.zone {
       guard router.has(zone) else { throw .noSuchZone(zone, nil) }
       if request.onlyNode, !zones(of: description.nodes[node].id).contains(zone) {
         throw .noSuchZone(zone, description.nodes[node].id)
       }
-      highest = zone
-    } else if request.mobility == .movable {
-      highest = .movable
-    } else {
-      highest = request.owner.kind == .anonymous ? .high : .normal
     }
-    return router.zoneList(node, highest)
+    return router.zoneList(node, Self.highestZone(request))
+  }
+
+  /// The highest kind of zone that may serve: what the request says, else what suits it (Linux's GFP_HIGHUSER_MOVABLE, GFP_HIGHUSER,
+  /// GFP_KERNEL).
+  @inline(__always)
+  private static func highestZone(_ request: FrameRequest) -> ZoneKind {
+    if let zone = request.zone { return zone }
+    if request.mobility == .movable { return .movable }
+    return request.owner.kind == .anonymous ? .high : .normal
   }
 
   /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more.
@@ -86,24 +142,16 @@ extension PhysicalMemory {
       return -1
     }
     let frame = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: head] &- 1)
-    unsafe list.pointee.heads[unchecked: head] = table.link(frame)
-    let order = CPUList.order(ofSlot: slot)
-    let kind = Int(request.owner.kind.rawValue)
-    unsafe list.pointee.addHeld(slot, -(1 << order))
-    unsafe list.pointee.allocations[unchecked: slot >> 2] &+= 1
-    unsafe list.pointee.kinds[unchecked: kind] &+= 1 << order
+    let old = table.word(frame)
+    unsafe list.pointee.heads[unchecked: head] = handOut(frame, slot, request)
+    unsafe list.pointee.countAllocation(slot, kind: Int(request.owner.kind.rawValue))
     if zone != preferred || nodeIndex(ofZone: zone) != home {
       unsafe countDistant(list, zone, home: home, preferred: preferred)
     }
-    let old = table.word(frame)
-    table.setWord(
-      frame,
-      EntryWord(
-        listState: .allocatedFromList, cpu: cpu, slot: slot, mobility: UInt64(request.mobility.rawValue),
-        owner: request.owner))
-    table.setLink(frame, FrameLink.fresh)
     unsafe list.pointee.lock.unlock()
-    if request.zeroed { zero(frame, 1 << order, headMayHoldData: old.bits & EntryWord.mayHoldData != 0) }
+    if request.zeroed {
+      zero(frame, Int(request.count.rawValue), headMayHoldData: old.bits & EntryWord.mayHoldData != 0)
+    }
     return frame
   }
 
@@ -131,12 +179,18 @@ extension PhysicalMemory {
     // The list takes them over before the zone is seen without them.
     for index in stride(from: taken - 1, through: 0, by: -1) {
       let frame = frames[index]
-      if slot == 4 { store.touched.insertWhole(frame >> 9) } else { store.touched.insert(frame >> 9) }
-      var word = EntryWord(
-        listState: .listed, cpu: cpu, slot: slot, mobility: UInt64(mobility.rawValue), owner: .kernel)
-      word.bits |= table.word(frame).bits & EntryWord.mayHoldData
-      table.setWord(frame, word)
-      unsafe table.setLink(frame, list.pointee.heads[head])
+      let next = unsafe list.pointee.heads[head]
+      if slot == 4 {
+        store.touched.insertWhole(frame >> 9)
+        table.setBlockWord(frame, EntryWord(listedBlock: cpu, mobility: UInt64(mobility.rawValue), next: next))
+      } else {
+        store.touched.insert(frame >> 9)
+        var word = EntryWord(
+          listState: .listed, cpu: cpu, slot: slot, mobility: UInt64(mobility.rawValue), owner: .kernel)
+        word.bits |= table.word(frame).bits & EntryWord.mayHoldData
+        table.setWord(frame, word)
+        table.setLink(frame, next)
+      }
       unsafe list.pointee.heads[head] = UInt64(frame + 1)
     }
     unsafe list.pointee.addHeld(slot, taken << order)
@@ -169,8 +223,9 @@ extension PhysicalMemory {
       return -1
     }
     let old = table.word(frame)
-    table.setWord(frame, EntryWord(zoneAllocation: count, mobility: request.mobility, owner: request.owner))
-    table.setLink(frame, FrameLink.fresh)
+    table.setWord(
+      frame, EntryWord(zoneAllocation: count, mobility: request.mobility, owner: request.owner), count: count)
+    if count < 512 { table.setLink(frame, 0) }
     unsafe zones[zone].countAllocation(count, kind: Int(request.owner.kind.rawValue))
     let node = nodeIndex(ofZone: zone)
     if node == nodeIndex(ofZone: preferred) {

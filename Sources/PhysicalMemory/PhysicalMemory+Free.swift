@@ -7,6 +7,58 @@ extension PhysicalMemory {
   ///   `frameInUse` where others hold references to it still. Nothing is changed then.
   /// - Complexity: O(1) for 1, 2, 4, 8 and 512 frames; otherwise see `Zone.give`.
   public func free(_ range: FrameRange, cpu: CPUID) throws(MemoryError) {
+    let frame = Int(truncatingIfNeeded: range.start.rawValue)
+    // The common case, and nothing but it: back to the list that gave it.
+    if range.start.rawValue < UInt64(truncatingIfNeeded: table.limit) {
+      let word = table.word(frame)
+      if word.state == .allocatedFromList, word.cpu == cpu.rawValue,
+        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue, pushLocal(frame, word, router.zone(of: frame))
+      {
+        return
+      }
+    }
+    try freeAnywhere(range, cpu)
+  }
+
+  /// Puts an allocation back into the list that gave it; false, and nothing done, where that is not the whole story.
+  @inline(__always)
+  private func pushLocal(_ frame: Int, _ word: EntryWord, _ zone: Int) -> Bool {
+    let list = unsafe list(zone, word.cpu)
+    unsafe list.pointee.lock.lock()
+    if table.word(frame) != word || table.holderLink(frame, word) & (FrameLink.maximumReferences - 1) != 0 {
+      unsafe list.pointee.lock.unlock()
+      return false
+    }
+    unsafe takeBack(frame, word, list, word.cpu)
+    if unsafe list.pointee.isOver(limits, word.slot) { unsafe relieve(list, zone, word.cpu, word.slot, true) }
+    unsafe list.pointee.lock.unlock()
+    return true
+  }
+
+  /// Turns an allocation into a listed frame of the list, which is locked.
+  @inline(__always)
+  private func takeBack(_ frame: Int, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ cpu: Int) {
+    let slot = word.slot
+    let mobility = UInt64(truncatingIfNeeded: word.mobilityIndex)
+    let head = slot &* 3 &+ word.mobilityIndex
+    let next = unsafe list.pointee.heads[unchecked: head]
+    if slot == 4 {
+      if word.bits & EntryWord.linked != 0 { table.setLink(frame, 0) }
+      table.setBlockWord(frame, EntryWord(listedBlock: cpu, mobility: mobility, next: next))
+    } else {
+      if slot != 0 { markTail(frame, 1 << slot) }
+      var listed = EntryWord(listState: .listed, cpu: cpu, slot: slot, mobility: mobility, owner: .kernel)
+      listed.bits |= EntryWord.mayHoldData
+      table.setWord(frame, listed)
+      table.setLink(frame, next)
+    }
+    unsafe list.pointee.heads[unchecked: head] = UInt64(truncatingIfNeeded: frame &+ 1)
+    unsafe list.pointee.countFree(slot, kind: word.kindIndex)
+  }
+
+  /// `free`, all cases.
+  @inline(never)
+  private func freeAnywhere(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
     guard router.home(cpu) >= 0 else { throw .noSuchCPU(cpu) }
     let frame = Int(truncatingIfNeeded: range.start.rawValue)
     guard range.start.rawValue < UInt64(table.limit) else { throw .noSuchFrame(range.start) }
@@ -47,22 +99,10 @@ extension PhysicalMemory {
       unsafe target.pointee.lock.unlock()
     }
     if table.word(frame) != word { return false }
-    try checkReferences(frame)
-    let slot = word.slot
-    let order = CPUList.order(ofSlot: slot)
-    let head = slot * 3 + word.mobilityIndex
-    if slot != 0, slot != 4 { markTail(frame, 1 << order) }
-    var listed = EntryWord(
-      listState: .listed, cpu: cpu, slot: slot, mobility: UInt64(word.mobilityIndex), owner: .kernel)
-    listed.bits |= EntryWord.mayHoldData
-    table.setWord(frame, listed)
-    unsafe table.setLink(frame, target.pointee.heads[unchecked: head])
-    unsafe target.pointee.heads[unchecked: head] = UInt64(truncatingIfNeeded: frame &+ 1)
-    unsafe target.pointee.addHeld(slot, 1 << order)
-    unsafe target.pointee.frees[unchecked: slot >> 2] &+= 1
-    unsafe target.pointee.kinds[unchecked: word.kindIndex] &-= 1 << order
-    let full = unsafe target.pointee.isOver(limits, slot)
-    if unsafe full || target.pointee.registered == 0 { unsafe relieve(target, zone, cpu, slot, full) }
+    try checkReferences(frame, word)
+    unsafe takeBack(frame, word, target, cpu)
+    let full = unsafe target.pointee.isOver(limits, word.slot)
+    if unsafe full || target.pointee.registered == 0 { unsafe relieve(target, zone, cpu, word.slot, full) }
     return true
   }
 
@@ -92,10 +132,15 @@ extension PhysicalMemory {
       for mobility in 0..<3 {
         while left > 0, unsafe list.pointee.heads[slot * 3 + mobility] != 0 {
           let frame = unsafe Int(list.pointee.heads[slot * 3 + mobility] - 1)
-          unsafe list.pointee.heads[slot * 3 + mobility] = table.link(frame)
+          if slot == 4 {
+            unsafe list.pointee.heads[slot * 3 + mobility] = table.blockWord(frame).nextListed
+            table.setBlockWord(frame, EntryWord(bits: 0))
+          } else {
+            unsafe list.pointee.heads[slot * 3 + mobility] = table.link(frame)
+            table.setWord(frame, EntryWord(bits: table.word(frame).bits & EntryWord.mayHoldData))
+            table.setLink(frame, 0)
+          }
           unsafe list.pointee.addHeld(slot, -(1 << order))
-          table.setWord(frame, EntryWord(bits: table.word(frame).bits & EntryWord.mayHoldData))
-          table.setLink(frame, 0)
           unsafe zones[zone].give(frame, 1 << order)
           left -= 1 << order
         }
@@ -129,11 +174,16 @@ extension PhysicalMemory {
     unsafe zones[zone].lock.lock()
     defer { unsafe zones[zone].lock.unlock() }
     if table.word(frame) != word { return false }
-    try checkReferences(frame)
+    try checkReferences(frame, word)
     let count = word.count
-    if count < 512 { markTail(frame, count) }
-    table.setWord(frame, EntryWord(bits: EntryWord.mayHoldData))
-    table.setLink(frame, 0)
+    if count < 512 {
+      markTail(frame, count)
+      table.setWord(frame, EntryWord(bits: EntryWord.mayHoldData))
+      table.setLink(frame, 0)
+    } else {
+      if word.bits & EntryWord.linked != 0 { table.setLink(frame, 0) }
+      table.setBlockWord(frame, EntryWord(bits: 0))
+    }
     unsafe zones[zone].countFree(count, kind: word.kindIndex)
     unsafe zones[zone].give(frame, count)
     discardIfMany(zone)
@@ -147,8 +197,8 @@ extension PhysicalMemory {
   }
 
   @inline(__always)
-  private func checkReferences(_ frame: Int) throws(MemoryError) {
-    let references = FrameLink.references(table.link(frame))
+  private func checkReferences(_ frame: Int, _ word: EntryWord) throws(MemoryError) {
+    let references = FrameLink.references(table.holderLink(frame, word))
     if references > 1 { throw .frameInUse(FrameNumber(UInt64(frame)), owner: "\(references) references") }
   }
 }

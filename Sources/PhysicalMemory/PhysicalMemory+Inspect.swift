@@ -39,7 +39,7 @@ extension PhysicalMemory {
   }
 
   private func allocation(at frame: Int, _ word: EntryWord) -> Allocation {
-    let link = table.link(frame)
+    let link = table.holderLink(frame, word)
     return Allocation(
       range: FrameRange(start: FrameNumber(UInt64(frame)), count: FrameCount(UInt64(word.count))), owner: word.owner,
       mobility: word.mobility, references: Int(FrameLink.references(link)), mapping: FrameLink.mapping(link))
@@ -89,10 +89,10 @@ extension PhysicalMemory {
   // MARK: What the holder of an allocation may change. `frame` is its first.
 
   /// Adds a holder; how many there are then.
-  /// - Throws: what `free` throws of frames that are not the first of an allocation; `frameInUse` at 2^20 - 1 references.
+  /// - Throws: what `free` throws of frames that are not the first of an allocation; `frameInUse` at 2^20 references.
   @discardableResult
   public func retain(_ frame: FrameNumber) throws(MemoryError) -> Int {
-    let number = try allocatedHead(frame)
+    let number = try linkedHead(frame)
     let new = table.updateLink(number) { FrameLink.references($0) == FrameLink.maximumReferences ? nil : $0 + 1 }
     guard let new else { throw .frameInUse(frame, owner: "\(FrameLink.maximumReferences) references") }
     return Int(FrameLink.references(new))
@@ -102,7 +102,7 @@ extension PhysicalMemory {
   /// - Throws: what `free` throws.
   @discardableResult
   public func release(_ range: FrameRange, cpu: CPUID) throws(MemoryError) -> Int {
-    let number = try allocatedHead(range.start)
+    let number = try linkedHead(range.start)
     let new = table.updateLink(number) { FrameLink.references($0) > 1 ? $0 - 1 : nil }
     if let new { return Int(FrameLink.references(new)) }
     try free(range, cpu: cpu)
@@ -112,21 +112,21 @@ extension PhysicalMemory {
   /// How many hold the allocation that begins at the frame; 0 where none does.
   public func references(of frame: FrameNumber) -> Int {
     guard let number = try? allocatedHead(frame) else { return 0 }
-    return Int(FrameLink.references(table.link(number)))
+    return Int(FrameLink.references(table.holderLink(number, table.word(number))))
   }
 
   /// What the holder stored with the allocation that begins at the frame; 0 where there is none.
   public func mapping(of frame: FrameNumber) -> UInt64 {
     guard let number = try? allocatedHead(frame) else { return 0 }
-    return FrameLink.mapping(table.link(number))
+    return FrameLink.mapping(table.holderLink(number, table.word(number)))
   }
 
   /// Stores a value with the allocation, say the page that maps it: 0 to 2^44 - 1; traps above.
   /// - Throws: what `free` throws of frames that are not the first of an allocation.
   public func setMapping(_ mapping: UInt64, of frame: FrameNumber) throws(MemoryError) {
     precondition(mapping < 1 << 44)
-    let number = try allocatedHead(frame)
-    _ = table.updateLink(number) { FrameLink.references($0) | mapping << 20 }
+    let number = try linkedHead(frame)
+    _ = table.updateLink(number) { $0 & (FrameLink.maximumReferences - 1) | mapping << 20 }
   }
 
   /// Makes somebody else the owner of the allocation.
@@ -144,11 +144,22 @@ extension PhysicalMemory {
         if fromList { unsafe list(zone, word.cpu).pointee.lock.unlock() }
       }
       guard word.isAllocated, table.word(number) == word else { continue }
-      table.setWord(number, word.owned(by: owner))
+      table.setWord(number, word.owned(by: owner), count: word.count)
       unsafe zones[zone].kinds[word.kindIndex] -= word.count
       unsafe zones[zone].kinds[Int(owner.kind.rawValue)] += word.count
       return
     }
+  }
+
+  /// The first frame of an allocation whose link is about to be changed. The caller holds the allocation, so that nobody else changes its
+  /// word to something else.
+  private func linkedHead(_ frame: FrameNumber) throws(MemoryError) -> Int {
+    let number = try allocatedHead(frame)
+    let word = table.word(number)
+    if word.count >= 512, word.bits & EntryWord.linked == 0 {
+      table.setBlockWord(number, EntryWord(bits: word.bits | EntryWord.linked))
+    }
+    return number
   }
 
   @inline(__always)

