@@ -8,6 +8,8 @@ struct CPUList: ~Copyable {
   let lock: Lock
   /// 1 once the zone knows that this list is in use.
   var registered: UInt32
+  /// What may be held of the two, in frames; set when the zone gets to know the list.
+  var high: InlineArray<2, Int32>
   /// Frames held in orders 0 to 3, and in order 9.
   var heldByPath: InlineArray<2, Int32>
   /// The first frame of each list, plus 1; 0 where it is empty. Index: slot * 3 + mobility.
@@ -28,14 +30,9 @@ struct CPUList: ~Copyable {
   /// The list for allocations of `count` frames, aligned to their size: -1 where there is none.
   @inline(__always)
   static func slot(forCount count: UInt64) -> Int {
-    switch count {
-    case 1: 0
-    case 2: 1
-    case 4: 2
-    case 8: 3
-    case 512: 4
-    default: -1
-    }
+    if count & (count &- 1) != 0 { return -1 }
+    let order = count.trailingZeroBitCount
+    return order < 4 ? order : order == 9 ? 4 : -1
   }
 
   @inline(__always)
@@ -64,8 +61,13 @@ struct CPUList: ~Copyable {
 
   /// Whether the list holds more of the slot's kind than it should.
   @inline(__always)
-  func isOver(_ limits: CPUListLimits, _ slot: Int) -> Bool {
-    unsafe Int(heldByPath[unchecked: slot >> 2]) > (slot == 4 ? limits.highLarge << 9 : limits.high)
+  func isOver(_ slot: Int) -> Bool {
+    unsafe heldByPath[unchecked: slot >> 2] > high[unchecked: slot >> 2]
+  }
+
+  mutating func setLimits(_ limits: CPUListLimits) {
+    high[0] = Int32(limits.high)
+    high[1] = Int32(limits.highLarge << 9)
   }
 
   @inline(__always)

@@ -42,6 +42,27 @@ extension PhysicalMemory {
     return frame
   }
 
+  /// Takes single frames off the CPU's list of its own node, until that is empty or the buffer full; how many.
+  func popMany(_ request: FrameRequest, _ buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int {
+    guard request.node == nil, request.zone == nil, !request.zeroed, router.home(request.cpu) >= 0 else { return 0 }
+    let zone = router.localZone(request.cpu, Self.highestZone(request))
+    if zone == Router.none { return 0 }
+    let list = unsafe list(Int(zone), request.cpu.rawValue)
+    let head = Int(request.mobility.rawValue)
+    unsafe list.pointee.lock.lock()
+    var taken = 0
+    while taken < buffer.count {
+      let first = unsafe list.pointee.heads[unchecked: head]
+      if first == 0 { break }
+      unsafe list.pointee.heads[unchecked: head] = handOut(Int(truncatingIfNeeded: first &- 1), 0, request)
+      unsafe list.pointee.countAllocation(0, kind: Int(request.owner.kind.rawValue))
+      unsafe buffer[taken] = FrameNumber(first &- 1)
+      taken += 1
+    }
+    unsafe list.pointee.lock.unlock()
+    return taken
+  }
+
   /// Turns a listed frame into an allocation; the frame behind it in the list, plus 1. The list is locked.
   @inline(__always)
   private func handOut(_ frame: Int, _ slot: Int, _ request: FrameRequest) -> UInt64 {
@@ -77,16 +98,25 @@ extension PhysicalMemory {
     let candidates = try candidates(request, node)
     let slot = alignment <= count ? CPUList.slot(forCount: count) : -1
     guard let preferred = candidates.first else { throw .outOfMemory(count: request.count) }
-    for index in candidates {
-      if request.onlyNode, nodeIndex(ofZone: Int(index)) != node { break }
-      let frame =
-        slot >= 0
-        ? takeFromList(Int(index), cpu, slot, request, home: home, preferred: Int(preferred))
-        : takeFromZone(Int(index), request, home: home, preferred: Int(preferred))
-      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+    for mark in [Mark.low, Self.lowestMark(request)] {
+      for index in candidates {
+        if request.onlyNode, nodeIndex(ofZone: Int(index)) != node { break }
+        let frame =
+          slot >= 0
+          ? takeFromList(Int(index), cpu, slot, request, mark, home: home, preferred: Int(preferred))
+          : takeFromZone(Int(index), request, mark, home: home, preferred: Int(preferred))
+        if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+      }
+      if mark == .low, let reclaimer {
+        unsafe reclaimer.memoryIsLow(node: zones[Int(preferred)].node, zone: zones[Int(preferred)].kind)
+      }
     }
     return try allocateShort(request, candidates, node: node, home: home)
   }
+
+  /// Down to where a request may go when nothing else helps: page tables, without which nothing can be given back, to the last frame
+  /// (Linux's ALLOC_NO_WATERMARKS).
+  private static func lowestMark(_ request: FrameRequest) -> Mark { request.owner.kind == .pageTable ? .none : .min }
 
   /// The zones that may serve, best first.
   @inline(__always)
@@ -109,17 +139,19 @@ extension PhysicalMemory {
     return request.owner.kind == .anonymous ? .high : .normal
   }
 
-  /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more.
+  /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more; then as often as the reclaimer gives frames back.
   @inline(never)
   private func allocateShort(_ request: FrameRequest, _ candidates: [UInt16], node: Int, home: Int) throws(MemoryError)
     -> FrameRange
   {
     let allowed = candidates.map { Int($0) }.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
-    for zone in allowed { drainLists(of: zone) }
-    for zone in allowed {
-      let frame = takeFromZone(zone, request, home: home, preferred: Int(candidates[0]))
-      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
-    }
+    repeat {
+      for zone in allowed { drainLists(of: zone) }
+      for zone in allowed {
+        let frame = takeFromZone(zone, request, Self.lowestMark(request), home: home, preferred: Int(candidates[0]))
+        if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+      }
+    } while reclaimer?.reclaim(for: request) == true
     let preferred = Int(candidates[0])
     unsafe zones[preferred].lock.lock()
     unsafe zones[preferred].countFailure(Int(request.count.rawValue))
@@ -131,13 +163,15 @@ extension PhysicalMemory {
 
   /// The first frame of an allocation from the list; -1 where the zone has none to refill it with.
   @inline(__always)
-  private func takeFromList(_ zone: Int, _ cpu: Int, _ slot: Int, _ request: FrameRequest, home: Int, preferred: Int)
-    -> Int
-  {
+  private func takeFromList(
+    _ zone: Int, _ cpu: Int, _ slot: Int, _ request: FrameRequest, _ mark: Mark, home: Int, preferred: Int
+  ) -> Int {
     let list = unsafe list(zone, cpu)
     let head = slot * 3 + Int(request.mobility.rawValue)
     unsafe list.pointee.lock.lock()
-    if unsafe list.pointee.heads[unchecked: head] == 0 && !refill(list, zone, cpu, slot, request.mobility) {
+    if unsafe list.pointee.heads[unchecked: head] == 0
+      && !refill(list, zone, cpu, slot, request.mobility, mark, highest: Self.highestZone(request))
+    {
       unsafe list.pointee.lock.unlock()
       return -1
     }
@@ -158,15 +192,16 @@ extension PhysicalMemory {
   /// Moves a batch from the zone to the empty list: false where the zone has nothing. The list is locked.
   @inline(never)
   private func refill(
-    _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Mobility
+    _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Mobility,
+    _ mark: Mark, highest: ZoneKind
   ) -> Bool {
     let order = CPUList.order(ofSlot: slot)
-    let wanted = slot == 4 ? 1 : max(2, limits.batch >> order)
     let head = slot * 3 + Int(mobility.rawValue)
     var frames = InlineArray<64, Int>(repeating: 0)
     var taken = 0
     unsafe zones[zone].lock.lock()
-    while taken < min(wanted, 64),
+    let wanted = unsafe slot == 4 ? 1 : max(2, zones[zone].limits.batch >> order)
+    while unsafe taken < min(wanted, 64) && zones[zone].mayGive(1 << order, mark, highest: highest),
       let frame = unsafe zones[zone].take(1 << order, alignment: 1 << order, mobility: Int(mobility.rawValue))
     {
       frames[taken] = frame
@@ -174,6 +209,7 @@ extension PhysicalMemory {
     }
     if unsafe list.pointee.registered == 0 {
       unsafe list.pointee.registered = 1
+      unsafe list.pointee.setLimits(zones[zone].limits)
       unsafe zones[zone].registered.append(cpu)
     }
     // The list takes them over before the zone is seen without them.
@@ -212,10 +248,10 @@ extension PhysicalMemory {
   // MARK: From a zone
 
   /// The first frame of an allocation past the lists; -1 where the zone has none.
-  private func takeFromZone(_ zone: Int, _ request: FrameRequest, home: Int, preferred: Int) -> Int {
+  private func takeFromZone(_ zone: Int, _ request: FrameRequest, _ mark: Mark, home: Int, preferred: Int) -> Int {
     let count = Int(request.count.rawValue)
     unsafe zones[zone].lock.lock()
-    guard
+    guard unsafe zones[zone].mayGive(count, mark, highest: Self.highestZone(request)),
       let frame = unsafe zones[zone].take(
         count, alignment: Int(request.alignment.rawValue), mobility: Int(request.mobility.rawValue))
     else {

@@ -12,7 +12,7 @@ extension PhysicalMemory {
     if range.start.rawValue < UInt64(truncatingIfNeeded: table.limit) {
       let word = table.word(frame)
       if word.state == .allocatedFromList, word.cpu == cpu.rawValue,
-        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue, pushLocal(frame, word, router.zone(of: frame))
+        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue, pushLocal(frame, word, zone(of: frame))
       {
         return
       }
@@ -30,7 +30,7 @@ extension PhysicalMemory {
       return false
     }
     unsafe takeBack(frame, word, list, word.cpu)
-    if unsafe list.pointee.isOver(limits, word.slot) { unsafe relieve(list, zone, word.cpu, word.slot, true) }
+    if unsafe list.pointee.isOver(word.slot) { unsafe relieve(list, zone, word.slot) }
     unsafe list.pointee.lock.unlock()
     return true
   }
@@ -65,7 +65,7 @@ extension PhysicalMemory {
     while true {
       let word = table.word(frame)
       guard word.isAllocated, UInt64(word.count) == range.count.rawValue else { throw refusal(range) }
-      let zone = router.zone(of: frame)
+      let zone = self.zone(of: frame)
       let done =
         word.state == .allocatedFromList
         ? try giveToList(frame, word, zone, cpu.rawValue) : try giveToZone(frame, word, zone)
@@ -77,7 +77,7 @@ extension PhysicalMemory {
   @inline(never)
   func refusal(_ range: FrameRange) -> MemoryError {
     let frame = Int(range.start.rawValue)
-    if router.zone(of: frame) < 0 { return .noSuchFrame(range.start) }
+    if zone(of: frame) < 0 { return .noSuchFrame(range.start) }
     if let reservation = layout.reservation(at: frame) {
       return .reservedFrame(range.start, region: reservation.description)
     }
@@ -101,8 +101,8 @@ extension PhysicalMemory {
     if table.word(frame) != word { return false }
     try checkReferences(frame, word)
     unsafe takeBack(frame, word, target, cpu)
-    let full = unsafe target.pointee.isOver(limits, word.slot)
-    if unsafe full || target.pointee.registered == 0 { unsafe relieve(target, zone, cpu, word.slot, full) }
+    if unsafe target.pointee.registered == 0 { unsafe register(target, zone, cpu) }
+    if unsafe target.pointee.isOver(word.slot) { unsafe relieve(target, zone, word.slot) }
     return true
   }
 
@@ -112,15 +112,21 @@ extension PhysicalMemory {
     unsafe max(a, b).pointee.lock.lock()
   }
 
-  /// Makes the list known to its zone, and gives a batch back where it holds too much. The list is locked.
+  /// Makes a list known to its zone. The list is locked.
   @inline(never)
-  private func relieve(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int, _ slot: Int, _ full: Bool) {
+  private func register(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int) {
     unsafe zones[zone].lock.lock()
-    if unsafe list.pointee.registered == 0 {
-      unsafe list.pointee.registered = 1
-      unsafe zones[zone].registered.append(cpu)
-    }
-    if full { unsafe drain(list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? 512 : limits.batch) }
+    unsafe list.pointee.registered = 1
+    unsafe list.pointee.setLimits(zones[zone].limits)
+    unsafe zones[zone].registered.append(cpu)
+    unsafe zones[zone].lock.unlock()
+  }
+
+  /// Gives a batch back of a list that holds too much. The list is locked.
+  @inline(never)
+  private func relieve(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) {
+    unsafe zones[zone].lock.lock()
+    unsafe drain(list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? 512 : zones[zone].limits.batch)
     unsafe zones[zone].lock.unlock()
   }
 

@@ -8,7 +8,7 @@ extension PhysicalMemory {
   public func allocation(containing frame: FrameNumber) -> Allocation? {
     guard frame.rawValue < UInt64(table.limit) else { return nil }
     let number = Int(frame.rawValue)
-    let zone = router.zone(of: number)
+    let zone = self.zone(of: number)
     if zone < 0 { return nil }
     unsafe zones[zone].lock.lock()
     defer { unsafe zones[zone].lock.unlock() }
@@ -135,7 +135,7 @@ extension PhysicalMemory {
     while true {
       let number = try allocatedHead(frame)
       let word = table.word(number)
-      let zone = router.zone(of: number)
+      let zone = self.zone(of: number)
       let fromList = word.state == .allocatedFromList
       if fromList { unsafe list(zone, word.cpu).pointee.lock.lock() }
       unsafe zones[zone].lock.lock()

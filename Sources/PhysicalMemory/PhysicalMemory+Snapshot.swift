@@ -82,7 +82,9 @@ extension PhysicalMemory {
       unsafe buddy.frees += list.pointee.frees[1]
       unsafe listed += list.pointee.held
       unsafe lists.append(
-        PhysicalSnapshot.ListSnapshot(cpu: CPUID(cpu), count: list.pointee.held, high: limits.high, batch: limits.batch)
+        PhysicalSnapshot.ListSnapshot(
+          cpu: CPUID(cpu), count: list.pointee.held, high: pointer.pointee.limits.high,
+          batch: pointer.pointee.limits.batch)
       )
     }
     var freeByOrder = [Int](repeating: 0, count: 11)
@@ -99,7 +101,8 @@ extension PhysicalMemory {
       present: FrameCount(UInt64(pointer.pointee.presentFrames)), managed: FrameCount(UInt64(pointer.pointee.managed)),
       free: FrameCount(UInt64(pointer.pointee.free + listed)), listed: FrameCount(UInt64(listed)),
       freeByOrder: freeByOrder,
-      freeByMobility: freeByMobility, numa: numa, bitmap: bitmap, buddy: buddy, lists: lists)
+      freeByMobility: freeByMobility,
+      watermarks: pointer.pointee.watermarks.snapshot, numa: numa, bitmap: bitmap, buddy: buddy, lists: lists)
   }
 
   /// The zone and its lists are locked.
@@ -144,6 +147,15 @@ extension PhysicalMemory {
       // A list that came into use between the two passes is not locked: again.
       if used.count == chosen.reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }
     }
+  }
+}
+
+extension Watermarks {
+  var snapshot: PhysicalSnapshot.Marks {
+    PhysicalSnapshot.Marks(
+      min: FrameCount(UInt64(min)), low: FrameCount(UInt64(low)), high: FrameCount(UInt64(high)),
+      boost: FrameCount(UInt64(boost)),
+      protection: (0..<6).map { FrameCount(UInt64(protection[$0])) })
   }
 }
 

@@ -26,7 +26,14 @@ public import Topology
   /// The first CPU number that no table has.
   let cpuLimit: Int
   let router: Router
-  let limits: CPUListLimits
+  /// `Router`'s, at hand for the hot path.
+  private let sections: HostArray<UInt16>
+  private let sectionShift: Int
+  /// Guards the next two; taken before all other locks.
+  let tuning = Lock()
+  var currentTunables = MemoryTunables(
+    hybridThreshold: 512, minFreeKilobytes: 0, watermarkScaleFactor: 10, lowmemReserveRatio: [], listHigh: nil)
+  var currentReclaimer: (any FrameReclaimer)?
 
   /// - Throws: `overlappingReservations`; `hostRefusedMapping`.
   /// - Complexity: O(nodes * (ranges + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.
@@ -63,7 +70,8 @@ public import Topology
     metadataParts = parts
     zoneMetadata = try HostMapping(size: parts.last?.upperBound ?? 0, access: .readWrite)
     router = try Router(description, layout)
-    limits = CPUListLimits(high: 48, batch: 32, highLarge: 2)
+    sections = router.sections
+    sectionShift = router.sectionShift
     precondition(MemoryLayout<CPUList>.size <= CPUList.stride)
     // SAFETY: room for `zoneCount` zones, each initialised below.
     unsafe zones = UnsafeMutablePointer<Zone>.allocate(capacity: max(1, zoneCount))
@@ -75,6 +83,8 @@ public import Topology
           present: zone.present, layout: zoneLayouts[index], metadata: zoneMetadata.base + parts[index].lowerBound))
       seed(index)
     }
+    currentTunables = defaultTunables()
+    applyTunables()
   }
 
   deinit {
@@ -106,6 +116,18 @@ public import Topology
     }
   }
 
+  /// The index of the zone that the frame lies in; -1 where there is no memory.
+  @inline(__always)
+  func zone(of frame: Int) -> Int {
+    let section = frame >> sectionShift
+    if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
+    let entry = sections[section]
+    return entry == Router.mixed ? searchZone(of: frame) : Int(entry) &- 1
+  }
+
+  @inline(never)
+  private func searchZone(of frame: Int) -> Int { router.searchZone(of: frame) }
+
   @inline(__always)
   func nodeIndex(ofZone zone: Int) -> Int { unsafe zones[zone].nodeIndex }
 
@@ -113,7 +135,7 @@ public import Topology
   @inline(__always)
   func list(_ zone: Int, _ cpu: Int) -> UnsafeMutablePointer<CPUList> {
     // SAFETY: both indices are in range; zeroed memory is an empty list.
-    unsafe (listMapping.base + (zone * cpuLimit + cpu) * CPUList.stride).assumingMemoryBound(to: CPUList.self)
+    unsafe (listMapping.base + (zone &* cpuLimit &+ cpu) &* CPUList.stride).assumingMemoryBound(to: CPUList.self)
   }
 
   /// Gives back to the host what it holds of whole free blocks of a zone, once they are many: the zone is locked.

@@ -39,6 +39,7 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     public var freeByOrder: [Int]
     /// Free chunks of each order 0 to 20, by mobility (`Mobility.rawValue`); CPU lists are left out.
     public var freeByMobility: [[Int]]
+    public var watermarks: Marks
     public var numa: NUMACounters
     /// Requests below the threshold, and the others.
     public var bitmap: PathCounters
@@ -47,6 +48,16 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     public var lists: [ListSnapshot]
     public var used: FrameCount { managed - free }
     public var reserved: FrameCount { present - managed }
+  }
+
+  /// A zone's watermarks, as zoneinfo has them.
+  public struct Marks: Equatable, Sendable {
+    public var min: FrameCount
+    public var low: FrameCount
+    public var high: FrameCount
+    public var boost: FrameCount
+    /// What is kept from requests whose highest zone is of that kind. Index: `ZoneKind.rawValue`.
+    public var protection: [FrameCount]
   }
 
   /// What a CPU keeps of a zone (a `pageset` of zoneinfo).

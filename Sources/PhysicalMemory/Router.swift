@@ -5,6 +5,8 @@ internal import Topology
 struct Router: ~Copyable, Sendable {
   /// By node index: the node indices that stand in for it.
   let orders: [[Int]]
+  /// By node index: how many CPUs it has.
+  let cpuCounts: [Int]
   /// By node number: the node's index, -1 where there is none.
   private let nodeIndices: [Int16]
   /// By CPU number: its node's index, -1 where there is none.
@@ -17,9 +19,9 @@ struct Router: ~Copyable, Sendable {
   /// Kinds of zones that the machine has.
   private let kinds: Set<ZoneKind>
   /// By section of 2^sectionShift frames: the zone's index + 1, 0 where there is no memory, `mixed` where there are several.
-  private let sections: HostArray<UInt16>
-  private let sectionShift: Int
-  private static let mixed = UInt16.max
+  let sections: HostArray<UInt16>
+  let sectionShift: Int
+  static let mixed = UInt16.max
   /// All memory, ascending: the first frames, and what lies there.
   private let starts: [Int]
   let parts: [(frames: Range<Int>, zone: Int)]
@@ -34,6 +36,7 @@ struct Router: ~Copyable, Sendable {
     var nodeIndices = [Int16](repeating: -1, count: (nodes.map(\.id.rawValue).max() ?? -1) + 1)
     for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
     self.nodeIndices = nodeIndices
+    cpuCounts = nodes.map { node in description.cpus.count { $0.node == node.id } }
     kinds = Set(layout.zones.map(\.kind))
     var lists: [[UInt16]] = []
     for order in orders {
@@ -97,24 +100,15 @@ struct Router: ~Copyable, Sendable {
 
   /// The zone index to ask first for a CPU that is known to exist; `none` where it is not of its own node.
   @inline(__always)
-  func localZone(_ cpu: CPUID, _ kind: ZoneKind) -> UInt16 { localZones[cpu.rawValue * 6 + Int(kind.rawValue)] }
+  func localZone(_ cpu: CPUID, _ kind: ZoneKind) -> UInt16 { localZones[cpu.rawValue &* 6 &+ Int(kind.rawValue)] }
 
   @inline(__always)
   func zoneList(_ node: Int, _ kind: ZoneKind) -> [UInt16] { lists[node * 6 + Int(kind.rawValue)] }
 
   func has(_ kind: ZoneKind) -> Bool { kinds.contains(kind) }
 
-  /// The zone that the frame lies in; -1 where there is no memory.
-  @inline(__always)
-  func zone(of frame: Int) -> Int {
-    let section = frame >> sectionShift
-    if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
-    let entry = sections[section]
-    return entry == Self.mixed ? searchZone(of: frame) : Int(entry) - 1
-  }
-
-  @inline(never)
-  private func searchZone(of frame: Int) -> Int {
+  /// The zone of a frame in a section that has several; -1 where there is no memory.
+  func searchZone(of frame: Int) -> Int {
     var low = 0
     var high = starts.count
     while low < high {

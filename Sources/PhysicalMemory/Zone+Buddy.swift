@@ -10,8 +10,10 @@ extension Zone {
 
   /// Puts a free chunk into its tree, unmerged.
   @inline(__always)
-  mutating func insertChunk(_ frame: Int, _ order: Int) {
-    let mobility = mobility(ofChunkAt: frame)
+  mutating func insertChunk(_ frame: Int, _ order: Int) { insertChunk(frame, order, mobility(ofChunkAt: frame)) }
+
+  @inline(__always)
+  private mutating func insertChunk(_ frame: Int, _ order: Int, _ mobility: Int) {
     buddyTree(mobility, order).insert(leaf(frame, order))
     unsafe buddyMask[unchecked: mobility] |= 1 << UInt16(order - 9)
     addChunks(mobility, order, 1)
@@ -32,6 +34,10 @@ extension Zone {
     guard block >= 0, frame < end else { return false }
     return buddyTree(mobility(ofBlock: block), order).contains(leaf(frame, order))
   }
+
+  /// Hands the zone the largest chunks, which it never had: they are movable, as all is at first, and merge with nothing. Their metadata is
+  /// not even read, so that no page of it is touched.
+  mutating func seedChunk(_ frame: Int) { insertChunk(frame, Zone.maximumOrder, 1) }
 
   /// Frees a chunk, merging it with its buddies as far as they are free. The free count is the caller's.
   @inline(__always)

@@ -1,5 +1,23 @@
+internal import MemoryTypes
+
+/// Down to where a request may take a zone (Linux's ALLOC_WMARK_LOW, ALLOC_WMARK_MIN, ALLOC_NO_WATERMARKS).
+enum Mark { case low, min, none }
+
 /// What a zone counts of what passes the CPU lists by. The caller holds the lock.
 extension Zone {
+  /// Whether the zone keeps enough when it gives `count` frames to a request whose highest zone is `kind` (`__zone_watermark_ok`).
+  @inline(__always)
+  func mayGive(_ count: Int, _ mark: Mark, highest kind: ZoneKind) -> Bool {
+    let floor =
+      switch mark {
+      case .low: watermarks.low
+      case .min: watermarks.min
+      case .none: 0
+      }
+    let kept = mark == .none ? 0 : floor + watermarks.boost + watermarks.protection[Int(kind.rawValue)]
+    return free - (count - 1) > kept
+  }
+
   @inline(__always)
   mutating func countAllocation(_ count: Int, kind: Int) {
     if count < threshold { bitmapCounts.allocations &+= 1 } else { buddyCounts.allocations &+= 1 }

@@ -21,7 +21,13 @@ extension Zone {
   mutating func seed(_ frames: Range<Int>) {
     free += frames.count
     managed += frames.count
-    giveParts(frames.lowerBound, frames.count)
+    let size = 1 << Zone.maximumOrder
+    let first = (frames.lowerBound + size - 1) & ~(size - 1)
+    let last = frames.upperBound & ~(size - 1)
+    guard first < last else { return giveParts(frames.lowerBound, frames.count) }
+    giveParts(frames.lowerBound, first - frames.lowerBound)
+    for chunk in stride(from: first, to: last, by: size) { seedChunk(chunk) }
+    giveParts(last, frames.upperBound - last)
   }
 
   /// Gives back frames block by block, whole powers of two at once. The free count is the caller's.

@@ -56,6 +56,9 @@ struct Zone: ~Copyable {
 
   /// Requests of at least this many frames look at the buddy system first: 1 to 512.
   var threshold = 512
+  var watermarks = Watermarks()
+  /// How much the CPUs' lists of this zone hold.
+  var limits = CPUListLimits(high: 48, batch: 32, highLarge: 2)
 
   // Counters
   var bitmapCounts = PathCounts()

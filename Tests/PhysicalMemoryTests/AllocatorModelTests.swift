@@ -22,7 +22,7 @@ import Topology
         (ranges[0].lowerBound..<ranges[0].lowerBound + 3, "first"),
         (ranges[0].lowerBound + 7..<ranges[0].lowerBound + 9, "second"),
       ] : []
-    let memory = try PhysicalMemory(machine([ranges], reserved: reserved))
+    let memory = try unguarded(machine([ranges], reserved: reserved))
     var random = SplitMix64(seed: seed)
     var held: [FrameRange] = []
     let managed = ranges.reduce(0) { $0 + $1.count } - reserved.reduce(0) { $0 + $1.0.count }
@@ -79,7 +79,7 @@ import Topology
     for range in held { try memory.free(range, cpu: CPUID(0)) }
     memory.drainLists()
     #expect(memory.verify() == [])
-    let fresh = try PhysicalMemory(machine([ranges], reserved: reserved))
+    let fresh = try unguarded(machine([ranges], reserved: reserved))
     // All merges back to what a fresh machine has.
     #expect(totalChunks(memory) == totalChunks(fresh))
   }
@@ -91,7 +91,7 @@ import Topology
   @Test(arguments: [1, 3, 64, 511, 512, 1024])
   func exhaustionAndRecovery(count: Int) throws {
     let ranges = [0x123..<0x9000]
-    let memory = try PhysicalMemory(machine([ranges]))
+    let memory = try unguarded(machine([ranges]))
     let before = totalChunks(memory)
     var held: [FrameRange] = []
     while let range = try? memory.allocate(FrameRequest(count)) { held.append(range) }
@@ -106,15 +106,15 @@ import Topology
 
   @Test func resetIsAFreshMachine() throws {
     let description = machine([[0..<0x9000], [0x10000..<0x20000]])
-    let memory = try PhysicalMemory(description)
+    let memory = try unguarded(description)
     for count in [1, 2, 700, 512, 33] { _ = try memory.allocate(FrameRequest(count, node: count % 2)) }
     memory.reset()
     #expect(memory.verify() == [])
-    #expect(try memory.snapshot() == PhysicalMemory(description).snapshot())
+    #expect(try memory.snapshot() == unguarded(description).snapshot())
   }
 
   @Test func tailOfLargeRequestGoesBack() throws {
-    let memory = try PhysicalMemory(machine([[4096..<8192]]))
+    let memory = try unguarded(machine([[4096..<8192]]))
     let range = try memory.allocate(FrameRequest(700))
     #expect(range.start.rawValue % 1024 == 0)
     #expect(memory.snapshot().free == 4096 - 700)

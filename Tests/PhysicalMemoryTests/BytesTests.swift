@@ -22,7 +22,7 @@ import Topology
 
   @Test func readsWritesAndHoles() throws {
     // A hole of 16 MiB behind the first 16.
-    let memory = try PhysicalMemory(machine([[0..<4096, 8192..<16384]]))
+    let memory = try unguarded(machine([[0..<4096, 8192..<16384]]))
     #expect(memory.bytes.size == ByteCount(16384 << 12))
     #expect(memory.bytes.nextData(from: PhysicalAddress(0)) == nil)
     #expect(memory.bytes.nextHole(from: PhysicalAddress(5)) == PhysicalAddress(5))
@@ -47,7 +47,7 @@ import Topology
 
   @Test(arguments: [1, 2, 8, 100, 512, 700])
   func zeroedFramesReadZero(count: Int) throws {
-    let memory = try PhysicalMemory(machine([[4096..<8192]]))
+    let memory = try unguarded(machine([[4096..<8192]]))
     for _ in 0..<3 {
       var held: [FrameRange] = []
       while held.reduce(0, { $0 + Int($1.count.rawValue) }) + 2 * count < 4096 {
@@ -71,7 +71,7 @@ import Topology
   }
 
   @Test func zeroingUntouchedFramesCommitsNothing() throws {
-    let memory = try PhysicalMemory(machine([[4096..<1 << 24]]))
+    let memory = try unguarded(machine([[4096..<1 << 24]]))
     for count in [1, 8, 512, 1 << 20] {
       var request = FrameRequest(count)
       request.zeroed = true
@@ -81,7 +81,7 @@ import Topology
   }
 
   @Test func aHoleInATerabyteIsQuickToFind() throws {
-    let memory = try PhysicalMemory(machine([[0..<1 << 32]]))
+    let memory = try unguarded(machine([[0..<1 << 32]]))
     try write(memory, [1], 1 << 43)
     #expect(memory.bytes.nextData(from: PhysicalAddress(1)) == PhysicalAddress(1 << 43))
     #expect(memory.bytes.nextHole(from: PhysicalAddress(1 << 43)) == PhysicalAddress(1 << 43 + 4096))

@@ -10,7 +10,7 @@ import Topology
 
   private func fourNodes() throws -> PhysicalMemory {
     // Two nodes with CPUs, two without: distances of the real kernel's four-node machine.
-    try PhysicalMemory(
+    try unguarded(
       machine(
         (0..<4).map { [$0 * Self.gib..<($0 + 1) * Self.gib] }, cpus: [4, 4, 0, 0],
         distances: [[10, 21, 17, 28], [21, 10, 28, 17], [17, 28, 10, 28], [28, 17, 28, 10]]))
@@ -28,7 +28,7 @@ import Topology
   }
 
   @Test func overflowGoesDownTheListAndIsCounted() throws {
-    let memory = try PhysicalMemory(machine([[0..<8192], [8192..<9000], []], cpus: [1, 0, 1]))
+    let memory = try unguarded(machine([[0..<8192], [8192..<9000], []], cpus: [1, 0, 1]))
     // CPU 1 lives on a node without memory.
     let local = try memory.allocate(FrameRequest(1, cpu: 1))
     #expect(local.start.rawValue < 8192)
@@ -48,7 +48,7 @@ import Topology
   }
 
   @Test func dmaNeverFallsBack() throws {
-    let memory = try PhysicalMemory(machine([[0..<8192]]))
+    let memory = try unguarded(machine([[0..<8192]]))
     for _ in 0..<4096 {
       let range = try memory.allocate(FrameRequest(zone: .dma))
       #expect(range.start.rawValue < 4096)
@@ -60,7 +60,7 @@ import Topology
   @Test func manySizesOfMachine() throws {
     for bytes in [UInt64(1) << 40, 1 << 44] {
       let frames = Int(bytes >> 12)
-      let memory = try PhysicalMemory(machine([[0..<frames]]))
+      let memory = try unguarded(machine([[0..<frames]]))
       #expect(memory.snapshot().managed == frames)
       let large = try memory.allocate(FrameRequest(1 << 20, align: 1 << 20))
       let small = try memory.allocate(FrameRequest(3))

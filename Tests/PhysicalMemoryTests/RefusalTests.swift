@@ -7,7 +7,7 @@ import Topology
 /// What is refused, with what, and that nothing changes then.
 @Suite struct RefusalTests {
   private func make() throws -> PhysicalMemory {
-    try PhysicalMemory(machine([[0..<0x8000], []], reserved: [(0..<0x100, "BIOS"), (0x200..<0x400, "Kernel code")]))
+    try unguarded(machine([[0..<0x8000], []], reserved: [(0..<0x100, "BIOS"), (0x200..<0x400, "Kernel code")]))
   }
 
   @Test func requests() throws {
@@ -60,10 +60,10 @@ import Topology
 
   @Test func reservations() throws {
     #expect(throws: MemoryError.overlappingReservations("a", "b")) {
-      try PhysicalMemory(machine([[0..<0x8000]], reserved: [(0x10..<0x20, "a"), (0x1f..<0x30, "b")]))
+      try unguarded(machine([[0..<0x8000]], reserved: [(0x10..<0x20, "a"), (0x1f..<0x30, "b")]))
     }
     // A reserved zone, and reservations that reach out of memory.
-    let memory = try PhysicalMemory(
+    let memory = try unguarded(
       machine([[0..<0x3000]], reserved: [(0..<0x1000, "all of DMA"), (0x2fff..<0x5000, "end")]))
     #expect(memory.snapshot().managed == 0x1fff)
     #expect(throws: MemoryError.outOfMemory(count: FrameCount(1))) { try memory.allocate(FrameRequest(zone: .dma)) }

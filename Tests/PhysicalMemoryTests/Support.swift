@@ -58,3 +58,13 @@ extension PhysicalSnapshot {
   var free: Int { nodes.reduce(0) { $0 + Int($1.free.rawValue) } }
   var managed: Int { nodes.reduce(0) { $0 + Int($1.managed.rawValue) } }
 }
+
+/// A machine whose zones give their last frame to anybody, so that exhaustion can be counted to the frame.
+func unguarded(_ description: MachineDescription) throws(MemoryError) -> PhysicalMemory {
+  let memory = try PhysicalMemory(description)
+  var tunables = memory.tunables
+  tunables.minFreeKilobytes = 0
+  tunables.lowmemReserveRatio = []
+  memory.setTunables(tunables)
+  return memory
+}

@@ -31,7 +31,7 @@ import Topology
   }
 
   @Test func randomHistories() throws {
-    let memory = try PhysicalMemory(machine([[0..<0x8000], [0x8000..<0x10000]]))
+    let memory = try unguarded(machine([[0..<0x8000], [0x8000..<0x10000]]))
     let managed = memory.snapshot().managed
     let stop = Atomic<Bool>(false)
     let doubles = Atomic<Int>(0)
@@ -75,7 +75,7 @@ import Topology
   }
 
   @Test func ofTwoWhoFreeAtOnceOneIsRefused() throws {
-    let memory = try PhysicalMemory(machine([[4096..<8192]]))
+    let memory = try unguarded(machine([[4096..<8192]]))
     var ranges: [FrameRange] = []
     for _ in 0..<2000 { ranges.append(try memory.allocate(FrameRequest(1))) }
     let all = ranges
