@@ -4,14 +4,17 @@ import MemoryTypes
 // dirty state by hardware: TCR_EL1.HA and HD are set), D8.2 (granules, TTBRs, top-byte-ignore).
 extension PageFormat {
   /// 4 KiB granule, 48-bit addresses, four levels; blocks of 2 MiB and 1 GiB.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   public static let aarch64_4k = PageFormat(
     granule: "4k", pageShift: 12, shifts: [12, 21, 30, 39, 0], masks: [0x1FF, 0x1FF, 0x1FF, 0x1FF, 0],
     levelNames: ["level 3", "level 2", "level 1", "level 0", ""], leafLevels: 0b111, tg0: 0b00, tg1: 0b10)
   /// 16 KiB granule, 48-bit addresses, four levels, of which the root has two entries; blocks of 32 MiB.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   public static let aarch64_16k = PageFormat(
     granule: "16k", pageShift: 14, shifts: [14, 25, 36, 47, 0], masks: [0x7FF, 0x7FF, 0x7FF, 1, 0],
     levelNames: ["level 3", "level 2", "level 1", "level 0", ""], leafLevels: 0b011, tg0: 0b10, tg1: 0b01)
   /// 64 KiB granule, 48-bit addresses, three levels, of which the root has 64 entries; blocks of 512 MiB.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   public static let aarch64_64k = PageFormat(
     granule: "64k", pageShift: 16, shifts: [16, 29, 42, 0, 0], masks: [0x1FFF, 0x1FFF, 0x3F, 0, 0],
     levelNames: ["level 3", "level 2", "level 1", "", ""], leafLevels: 0b011, tg0: 0b01, tg1: 0b11)

@@ -3,8 +3,10 @@ import MemoryTypes
 // Intel SDM volume 3A, chapter 4 (4.4 PAE, 4.5 4-level and 5-level paging, 4.6 access rights, 4.8 accessed and dirty).
 extension PageFormat {
   /// 48-bit addresses, pages of 4 KiB, 2 MiB and 1 GiB.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   public static let x86_64 = PageFormat(longMode: "4level", levels: 4)
   /// 57-bit addresses (CR4.LA57).
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   public static let x86_64_5level = PageFormat(longMode: "5level", levels: 5)
   /// 32-bit addresses, 52-bit frames, pages of 4 KiB and 2 MiB; the root is a table of four entries.
   public static let pae = PageFormat()

@@ -7,8 +7,8 @@ public import MemoryTypes
 @safe public struct FlushObligation: ~Copyable {
   /// SAFETY: the page table that made this holds the frames, and outlives its obligations.
   let frames: Unmanaged<TableFrames>
-  /// The space, or 0 for the kernel's half, which is part of every space.
-  public let space: UInt32
+  /// What the MMU knows the space as, see `MMU.attach`: -1 where no CPU can have loaded it.
+  let context: Int
   /// The first page whose translation changed.
   public private(set) var start: VirtualAddress
   /// Base pages from `start` on: 0 where nothing that a TLB could hold has changed.
@@ -20,9 +20,9 @@ public import MemoryTypes
   public var freesTables: Bool { freedTables != .max }
   public var isEmpty: Bool { pageCount == 0 && freedTables == .max }
 
-  init(frames: TableFrames, space: UInt32, start: VirtualAddress) {
+  init(frames: TableFrames, context: Int, start: VirtualAddress) {
     unsafe self.frames = unsafe .passUnretained(frames)
-    self.space = space
+    self.context = context
     self.start = start
     pageCount = 0
     strideShift = .max
@@ -44,6 +44,12 @@ public import MemoryTypes
 
   /// For a page table that no CPU has loaded, ever: there is nothing to flush.
   public consuming func withoutCPUs() { settle() }
+
+  /// Hands the tables that wait over to `batch`.
+  mutating func moveTables(to batch: inout UInt64) {
+    unsafe frames._withUnsafeGuaranteedRef { $0.splice(freedTables, onto: &batch) }
+    freedTables = .max
+  }
 
   /// Gives the tables back: the last step of every discharge.
   consuming func settle() {

@@ -30,7 +30,7 @@ extension PageTable {
       }
     } catch {
       // no CPU can have seen what was made: tables go back at once
-      var nothing = FlushObligation(frames: frames, space: space, start: start)
+      var nothing = FlushObligation(frames: frames, context: context, start: start)
       if done > 0 { clear(position: first, pages: done, into: &nothing) { _, _, _ in } }
       nothing.withoutCPUs()
       prune(position: first + done << shift)
@@ -140,7 +140,7 @@ extension PageTable {
     var path = InlineArray<5, UInt64>(repeating: 0)
     let level = descend(position, path: &path)
     if frames.live(path[level]) == 0 {
-      var nothing = FlushObligation(frames: frames, space: space, start: address(position))
+      var nothing = FlushObligation(frames: frames, context: context, start: address(position))
       release(position: position, level: level, path: path, into: &nothing)
       nothing.withoutCPUs()
     }

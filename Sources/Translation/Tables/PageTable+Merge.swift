@@ -7,7 +7,7 @@ extension PageTable {
   /// Throws what `check` of a range throws.
   public func merge(_ range: PageRange) throws(MemoryError) -> FlushObligation {
     let first = try check(range)
-    var obligation = FlushObligation(frames: frames, space: space, start: range.start)
+    var obligation = FlushObligation(frames: frames, context: context, start: range.start)
     merge(position: first, pages: range.pageCount, into: &obligation)
     if rootChanged { syncFollowers() }
     return obligation

@@ -32,7 +32,7 @@ extension PageTable {
       throw .writableAndExecutable(page)
     }
     try splitEdges(position: first, pages: range.pageCount)
-    var obligation = FlushObligation(frames: frames, space: space, start: range.start)
+    var obligation = FlushObligation(frames: frames, context: context, start: range.start)
     let stride = rewrite(first, range.pageCount, removing: removing, inserting: inserting, visit: visit)
     if stride != .max { obligation.cover(from: range.start, pageCount: range.pageCount, strideShift: stride) }
     if inserting.contains(.user) { admitUsers(position: first, pages: range.pageCount) }
@@ -58,7 +58,7 @@ extension PageTable {
     let entry = unsafe frames.entries(path[level]) + format.index(position, level: level)
     // nothing but an overwritten entry can still cover more than the page after the split
     guard level == 0 else { throw .noMemoryAt(format.tableAddress(unsafe entry.pointee)) }
-    var obligation = FlushObligation(frames: frames, space: space, start: page)
+    var obligation = FlushObligation(frames: frames, context: context, start: page)
     if unsafe entry.pointee & format.presentBit != 0 { obligation.cover(from: page, pageCount: 1, strideShift: 0) }
     unsafe entry.pointee = format.leaf(PhysicalAddress(frame.rawValue << format.pageShift), flags: flags, level: 0)
     if flags.contains(.user) { admitUsers(position: position, pages: 1) }

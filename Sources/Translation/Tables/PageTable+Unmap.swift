@@ -18,7 +18,7 @@ extension PageTable {
       throw .notMapped(address(hole))
     }
     try splitEdges(position: first, pages: range.pageCount)
-    var obligation = FlushObligation(frames: frames, space: space, start: range.start)
+    var obligation = FlushObligation(frames: frames, context: context, start: range.start)
     let stride = clear(position: first, pages: range.pageCount, into: &obligation) { position, raw, level in
       visit(mapping(position, raw, level: level))
     }
@@ -49,7 +49,7 @@ extension PageTable {
     visit(mapping(position, raw, level: 0))
     unsafe entry.pointee = 0
     frames.addLive(table, -1)
-    var obligation = FlushObligation(frames: frames, space: space, start: start)
+    var obligation = FlushObligation(frames: frames, context: context, start: start)
     if raw & format.presentBit != 0 { obligation.cover(from: start, pageCount: 1, strideShift: 0) }
     return obligation
   }

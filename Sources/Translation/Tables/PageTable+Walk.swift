@@ -42,8 +42,7 @@ extension PageTable {
     while true {
       let index = format.index(position, level: level)
       let entryAddress = PhysicalAddress(table << format.pageShift + UInt64(index) * 8)
-      // SAFETY: every table followed here lies below the end of memory.
-      let raw = unsafe frames.entries(table)[index]
+      let raw = frames.load(table, index)
       let kind = format.kind(raw, level: level)
       var flags: PageFlags = []
       switch kind {
@@ -83,14 +82,14 @@ extension PageTable {
     var table = root(of: address)
     var level = format.rootLevel
     while true {
-      // SAFETY: every table followed here lies below the end of memory; a level is below 5.
-      let raw = unsafe frames.entries(table)[format.index(position, level: level)]
+      let raw = frames.load(table, format.index(position, level: level))
       switch format.kind(raw, level: level) {
       case .table:
         table = format.tableAddress(raw).rawValue >> format.pageShift
         if table >= frames.frameCount { return nil }
         level -= 1
       case .leaf:
+        // SAFETY: a level is below 5.
         let offset = unsafe position & (1 << format.shifts[unchecked: level] - 1)
         return PhysicalAddress(format.leafAddress(raw, level: level).rawValue | offset)
       case .absent, .held, .reserved: return nil

@@ -10,6 +10,9 @@ public protocol TableSource: AnyObject {
   func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber
   /// Takes back what `allocateTable` gave.
   func freeTable(_ frame: FrameNumber)
+  /// The 8 bytes at an address that is a multiple of 8; 0 where there is no memory. For entries of frames that are no
+  /// tables of ours, which something else that was written over an entry leads to.
+  func read(at address: PhysicalAddress) -> UInt64
 }
 
 /// The frames that hold page tables, and for each how many of its entries are in use: one for the whole machine.
@@ -87,6 +90,17 @@ public protocol TableSource: AnyObject {
     unsafe (base + Int(truncatingIfNeeded: frame << shift)).assumingMemoryBound(to: UInt64.self)
   }
 
+  /// What the hardware reads there, whatever `frame` is.
+  @inlinable @inline(__always) func load(_ frame: UInt64, _ index: Int) -> UInt64 {
+    // SAFETY: a table of ours is memory, and an index is below its entries.
+    if isTable(frame) { return unsafe entries(frame)[index] }
+    return foreignEntry(frame, index)
+  }
+
+  @usableFromInline @inline(never) func foreignEntry(_ frame: UInt64, _ index: Int) -> UInt64 {
+    source.read(at: PhysicalAddress(frame << shift + UInt64(index) * 8))
+  }
+
   /// Whether `frame`, any number, is a table of ours. One that is not comes from an entry that someone else overwrote.
   @inlinable @inline(__always) func isTable(_ frame: UInt64) -> Bool {
     // SAFETY: read only below frameCount.
@@ -112,6 +126,17 @@ public protocol TableSource: AnyObject {
     // SAFETY: for frames that `isTable`.
     unsafe records[Int(frame)] = Self.tableMark | (head &+ 1) << 16
     head = frame
+  }
+
+  /// Moves the tables of one list to the front of another.
+  func splice(_ list: UInt64, onto head: inout UInt64) {
+    var frame = list
+    while frame != .max {
+      // SAFETY: for frames that `isTable`.
+      let next = unsafe (records[Int(frame)] >> 16) &- 1
+      enlist(frame, head: &head)
+      frame = next
+    }
   }
 
   /// Gives back a list that `enlist` made; `head` is .max for none.

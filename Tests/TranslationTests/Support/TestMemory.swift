@@ -4,7 +4,7 @@ import MemoryTypes
 @testable import Translation
 
 /// Physical memory for tables alone: a file that QEMU can read, or anonymous, and a source that checks what is given back.
-final class TestMemory: TableSource {
+@safe final class TestMemory: TableSource {
   let base: UnsafeMutableRawPointer
   let size: ByteCount
   let frameSize: FrameSize
@@ -51,6 +51,12 @@ final class TestMemory: TableSource {
     // SAFETY: the frame lies in the mapping.
     unsafe memset(base + Int(frame.rawValue << UInt64(frameSize.shift)), 0xFF, Int(frameSize.bytes.rawValue))
     free.append(frame.rawValue)
+  }
+
+  func read(at address: PhysicalAddress) -> UInt64 {
+    // SAFETY: below the end of the mapping, which has no holes.
+    unsafe address < PhysicalAddress(size.rawValue)
+      ? base.load(fromByteOffset: Int(address.rawValue), as: UInt64.self) : 0
   }
 
   func tableFrames() throws -> TableFrames {

@@ -1,0 +1,126 @@
+/// One CPU's translation caches and what it has loaded.
+///
+/// Entries are stamped. A flush of a space, or of everything, gives out a new stamp, under which nothing is found: it
+/// costs the same however much is cached (Linux does so with AArch64's ASIDs). When the stamps are used up, the caches are
+/// emptied and the count begins again. Four kinds of entries have stamps of their own: a space's, the kernel's global
+/// ones, the kernel's others (which no other space may find: they get a new one at each switch), and table entries.
+struct CPUState {
+  /// A space that this CPU has entries of. Like Linux's `cpu_tlbstate.ctxs`.
+  struct Slot {
+    /// `Context.serial`; 0 for none.
+    var serial: UInt64 = 0
+    var stamp: UInt64 = 0
+    var walkStamp: UInt64 = 0
+    /// The context's generation up to which this CPU has flushed.
+    var seen: UInt64 = 0
+  }
+
+  /// Linux's TLB_NR_DYN_ASIDS.
+  static var slotCount: Int { 6 }
+  /// Stamps are 16 bits of a tag, and 0 is never used.
+  static var stampLimit: UInt64 { 0xFFFF }
+
+  var slots = InlineArray<6, Slot>(repeating: Slot())
+  var slot = 0
+  var nextSlot = 0
+  /// The index of the loaded space's context: 0, the kernel's, where none is loaded.
+  var context = 0
+  /// Runs a kernel thread on a borrowed space: not to be disturbed for changes of it.
+  var isLazy = false
+  /// Has translated something, or loaded a space: the kernel's changes concern it.
+  var isActive = false
+  var globalStamp: UInt64 = 1
+  var kernelStamp: UInt64 = 2
+  var kernelWalkStamp: UInt64 = 1
+  var kernelSeen: UInt64 = 0
+  var lastStamp: UInt64 = 2
+  var lastWalkStamp: UInt64 = 1
+  var counters = TLBCounters()
+  /// Levels of which entries may be cached, as a bit set.
+  var cachedLevels: UInt64 = 0
+  var first: InlineArray<5, TLBCache>
+  var second: TLBCache
+  /// Table entries, by level; their pages are what the entry covers.
+  var walks: InlineArray<5, TLBCache>
+
+  /// bits 0-2 the level plus 1, 3-18 the stamp, 19-63 the page's number: 57-bit addresses have 45 bits of it.
+  @inline(__always) static func tag(_ number: UInt64, stamp: UInt64, level: Int) -> UInt64 {
+    number << 19 | stamp << 3 | UInt64(truncatingIfNeeded: level &+ 1)
+  }
+
+  @inline(__always) mutating func newStamp() -> UInt64 {
+    if lastStamp == Self.stampLimit { restartStamps() }
+    lastStamp &+= 1
+    return lastStamp
+  }
+
+  @inline(__always) mutating func newWalkStamp() -> UInt64 {
+    if lastWalkStamp == Self.stampLimit { restartStamps() }
+    lastWalkStamp &+= 1
+    return lastWalkStamp
+  }
+
+  /// Empties all caches and begins the stamps again; every slot gets its own.
+  @inline(never) private mutating func restartStamps() {
+    for level in 0..<5 {
+      first[level].removeAll()
+      walks[level].removeAll()
+    }
+    second.removeAll()
+    globalStamp = 1
+    kernelStamp = 2
+    kernelWalkStamp = 1
+    lastStamp = 2
+    lastWalkStamp = 1
+    for i in 0..<Self.slotCount {
+      lastStamp += 1
+      lastWalkStamp += 1
+      slots[i].stamp = lastStamp
+      slots[i].walkStamp = lastWalkStamp
+    }
+  }
+
+  /// Forgets all of the space in a slot, cached table entries included.
+  mutating func flush(slot: Int) {
+    // in two steps: giving out a stamp may give every slot a new one
+    let stamp = newStamp()
+    slots[slot].stamp = stamp
+    let walkStamp = newWalkStamp()
+    slots[slot].walkStamp = walkStamp
+    counters.fullFlushes += 1
+  }
+
+  /// Forgets everything but global entries (`mov cr3`, `invpcid` type 3, as the seed's mode Global).
+  mutating func flushNonGlobal() {
+    for i in 0..<Self.slotCount where slots[i].serial != 0 {
+      let stamp = newStamp()
+      slots[i].stamp = stamp
+      let walkStamp = newWalkStamp()
+      slots[i].walkStamp = walkStamp
+    }
+    renewKernelStamps()
+    counters.fullFlushes += 1
+  }
+
+  mutating func flushAll() {
+    flushNonGlobal()
+    let stamp = newStamp()
+    globalStamp = stamp
+  }
+
+  mutating func renewKernelStamps() {
+    let stamp = newStamp()
+    kernelStamp = stamp
+    renewKernelWalks()
+  }
+
+  mutating func renewKernelWalks() {
+    let walkStamp = newWalkStamp()
+    kernelWalkStamp = walkStamp
+  }
+
+  mutating func renewWalks(slot: Int) {
+    let walkStamp = newWalkStamp()
+    slots[slot].walkStamp = walkStamp
+  }
+}

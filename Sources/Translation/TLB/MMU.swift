@@ -1,0 +1,150 @@
+public import MemoryTypes
+
+#if canImport(Glibc)
+  internal import Glibc
+#endif
+
+/// Every CPU's translation hardware, and what keeps it true when page tables change.
+///
+/// An access on a CPU looks in its first-level TLB, then in the second, then walks the tables of the space that it has
+/// loaded. Page tables that change hand out a `FlushObligation`, which is discharged here. CPUs that have a space loaded
+/// are asked to flush; those that had it before find out by its generation when they load it again, as on Linux. Not
+/// thread-safe: the machine's history has one step at a time.
+@safe public final class MMU {
+  public let cpuCount: Int
+  public let geometry: TLBGeometry
+  let format: PageFormat
+  let frames: TableFrames
+  let kernel: PageTable
+  /// SAFETY: one mapping each, made in init and unmapped in deinit; committed on first use.
+  let cpus: UnsafeMutablePointer<CPUState>
+  let contexts: UnsafeMutablePointer<Context>
+  /// `maskWords` words a context: the CPUs that have it loaded.
+  let masks: UnsafeMutablePointer<UInt64>
+  let maskWords: Int
+  /// The machine's counters, one of each.
+  let totals: UnsafeMutablePointer<ShootdownCounters>
+  private let caches: UnsafeMutableRawPointer
+  private let cacheBytes: Int
+  private(set) var contextCount = 1
+  private var freeContext = -1
+  private var lastSerial: UInt64 = 1
+  /// As many spaces as Linux has pids (PID_MAX_LIMIT).
+  static let contextLimit = 4 << 20
+
+  /// Above so many pages a range is flushed as a whole: Linux's tunable of the same name.
+  public var singlePageFlushCeiling: UInt64 = 33
+  /// What a request to one other CPU costs on the machine's clock, in nanoseconds (`tlb_cost_ns`; the seed's 4.2 µs).
+  public var requestCost: UInt64 = 4200
+
+  /// Throws `hostRefusedMapping`. Traps where the geometry has sets that are no power of two.
+  public init(
+    cpuCount: Int, kernel: PageTable, geometry: TLBGeometry = .standard
+  ) throws(MemoryError) {
+    precondition(cpuCount > 0 && geometry.isValid && kernel.isKernel)
+    self.cpuCount = cpuCount
+    self.geometry = geometry
+    self.kernel = kernel
+    format = kernel.format
+    frames = kernel.frames
+    maskWords = (cpuCount + 63) / 64
+    let walk = TLBGeometry.Cache(sets: geometry.walkEntries, ways: 1)
+    let each =
+      (0..<5).reduce(0) { $0 + TLBCache.bytes(geometry.first(level: $1)) } + TLBCache.bytes(geometry.second) + 5
+      * TLBCache.bytes(walk)
+    cacheBytes = each * cpuCount
+    let limit = Self.contextLimit
+    unsafe caches = unsafe try Self.reserve(cacheBytes)
+    unsafe cpus = unsafe try Self.reserve(cpuCount * MemoryLayout<CPUState>.stride).bindMemory(
+      to: CPUState.self, capacity: cpuCount)
+    unsafe contexts = unsafe try Self.reserve(limit * MemoryLayout<Context>.stride).bindMemory(
+      to: Context.self, capacity: limit)
+    unsafe masks = unsafe try Self.reserve(limit * maskWords * 8).bindMemory(
+      to: UInt64.self, capacity: limit * maskWords)
+    unsafe totals = .allocate(capacity: 1)
+    unsafe totals.initialize(to: ShootdownCounters())
+    var memory = unsafe caches
+    func next(_ geometry: TLBGeometry.Cache) -> TLBCache {
+      defer { unsafe memory += TLBCache.bytes(geometry) }
+      return unsafe TLBCache(geometry, at: memory)
+    }
+    for cpu in 0..<cpuCount {
+      let first: InlineArray<5, TLBCache> = InlineArray { next(geometry.first(level: $0)) }
+      let second = next(geometry.second)
+      let walks: InlineArray<5, TLBCache> = InlineArray { _ in next(walk) }
+      unsafe (cpus + cpu).initialize(to: CPUState(first: first, second: second, walks: walks))
+    }
+    unsafe contexts.initialize(to: Context(serial: 1, generation: 0, table: .passUnretained(kernel), nextFree: -1))
+    precondition(kernel.context == -1, "the kernel's table has an MMU already")
+    kernel.context = 0
+  }
+
+  deinit {
+    kernel.context = -1
+    // SAFETY: the mappings and the allocation that init made; nobody can use them without self.
+    unsafe munmap(caches, cacheBytes)
+    unsafe munmap(cpus, cpuCount * MemoryLayout<CPUState>.stride)
+    unsafe munmap(contexts, Self.contextLimit * MemoryLayout<Context>.stride)
+    unsafe munmap(masks, Self.contextLimit * maskWords * 8)
+    unsafe totals.deallocate()
+  }
+
+  /// Zeroes that are committed on first use.
+  private static func reserve(_ bytes: Int) throws(MemoryError) -> UnsafeMutableRawPointer {
+    // SAFETY: a fresh private mapping; its failure is checked before use.
+    let mapping = unsafe mmap(
+      nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else {
+      throw .hostRefusedMapping(ByteCount(UInt64(bytes)), errno: errno)
+    }
+    return unsafe mapping
+  }
+
+  /// Makes a space known, so that CPUs can load it. Throws `outOfMemory` beyond 4 Mi spaces. Traps where it is known.
+  public func attach(_ table: PageTable) throws(MemoryError) {
+    precondition(table.context == -1 && table.kernel === kernel, "a table of another MMU")
+    var index = freeContext
+    if index >= 0 {
+      freeContext = unsafe contexts[index].nextFree
+    } else {
+      guard contextCount < Self.contextLimit else { throw .outOfMemory(count: FrameCount(1)) }
+      index = contextCount
+      contextCount += 1
+    }
+    lastSerial += 1
+    unsafe contexts[index] = unsafe Context(
+      serial: lastSerial, generation: 0, table: .passUnretained(table), nextFree: -1)
+    table.context = index
+  }
+
+  /// Ends a space: CPUs that have it loaded go over to the kernel's table, and nothing of it can be found any more.
+  ///
+  /// - Complexity: O(CPUs).
+  public func detach(_ table: PageTable) {
+    let context = table.context
+    precondition(context > 0, "the MMU does not know this table")
+    let serial = unsafe contexts[context].serial
+    for cpu in 0..<cpuCount {
+      let state = unsafe cpus + cpu
+      if unsafe state.pointee.context == context { load(context: 0, on: cpu) }
+      for slot in 0..<CPUState.slotCount where unsafe state.pointee.slots[slot].serial == serial {
+        unsafe state.pointee.flush(slot: slot)
+        unsafe state.pointee.slots[slot].serial = 0
+      }
+    }
+    unsafe contexts[context] = Context(serial: 0, generation: 0, table: nil, nextFree: freeContext)
+    freeContext = context
+    table.context = -1
+  }
+
+  public func counters(of cpu: CPUID) throws(MemoryError) -> TLBCounters {
+    try check(cpu)
+    return unsafe cpus[cpu.rawValue].counters
+  }
+
+  public var shootdowns: ShootdownCounters { unsafe totals.pointee }
+
+  func check(_ cpu: CPUID) throws(MemoryError) {
+    guard cpu.rawValue >= 0, cpu.rawValue < cpuCount else { throw .noSuchCPU(cpu) }
+  }
+}

@@ -1,0 +1,36 @@
+public import MemoryTypes
+public import PhysicalMemory
+
+extension TableFrames {
+  /// The page-table frames of a machine: taken from the node of the CPU that asks, the nearest with room behind it, and
+  /// counted as `pageTable` frames of the space. Throws `hostRefusedMapping`.
+  public convenience init(_ memory: PhysicalMemory) throws(MemoryError) {
+    // SAFETY: the source keeps the memory, and this keeps the source.
+    try unsafe self.init(
+      base: memory.bytes.base, size: memory.bytes.size, frameSize: memory.frameSize, source: FrameAllocation(memory))
+  }
+}
+
+/// Tables from the machine's frame allocator.
+private final class FrameAllocation: TableSource {
+  let memory: PhysicalMemory
+  init(_ memory: PhysicalMemory) { self.memory = memory }
+
+  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber {
+    try memory.allocate(FrameRequest(cpu: cpu, zeroed: true, owner: FrameOwner(.pageTable, id: owner))).start
+  }
+
+  func read(at address: PhysicalAddress) -> UInt64 {
+    var value: UInt64 = 0
+    withUnsafeMutableBytes(of: &value) { unsafe memory.bytes.read(into: $0, at: address) }
+    return UInt64(littleEndian: value)
+  }
+
+  func freeTable(_ frame: FrameNumber) {
+    do throws(MemoryError) {
+      try memory.free(FrameRange(start: frame, count: FrameCount(1)), cpu: CPUID(0))
+    } catch {
+      preconditionFailure("a page table that the allocator does not know: \(error)")
+    }
+  }
+}
