@@ -21,7 +21,8 @@ extension MMU {
     var found = false
     for upper in 1..<format.levels {
       let number = position >> format.shifts[upper]
-      let word = unsafe state.pointee.walks[upper].find(number, tag: CPUState.tag(number, stamp: walkStamp, level: upper))
+      let word = unsafe state.pointee.walks[upper].find(
+        number, tag: CPUState.tag(number, stamp: walkStamp, level: upper))
       if word != 0 {
         level = upper - 1
         table = (word & Self.walkFrameMask) >> format.pageShift

@@ -26,7 +26,8 @@ public struct TLBGeometry: Hashable, Sendable {
   /// As on current x86 (data TLBs of 64, 32 and 4 entries and a shared one of 2048, as Intel's Sunny Cove and AMD's Zen 3
   /// have them or nearly so).
   public static let standard = TLBGeometry(
-    first: [Cache(sets: 16, ways: 4), Cache(sets: 8, ways: 4), Cache(sets: 1, ways: 4)], second: Cache(sets: 256, ways: 8),
+    first: [Cache(sets: 16, ways: 4), Cache(sets: 8, ways: 4), Cache(sets: 1, ways: 4)],
+    second: Cache(sets: 256, ways: 8),
     walkEntries: 32)
 
   /// The first-level cache for pages of `level`.

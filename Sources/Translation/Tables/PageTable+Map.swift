@@ -162,8 +162,9 @@ extension PageTable {
         table = next
         level -= 1
       }
-      let covered: UInt64 = 1 << (format.shifts[level] + UInt64(entryCount(level: level).trailingZeroBitCount))
-      here = (here & ~(covered - 1)) + covered
+      // what lies below this entry is done: below the lowest table's parent, or where the way ends
+      let shift = format.shifts[max(level, 1)]
+      here = (here >> shift + 1) << shift
     }
   }
 }

@@ -22,7 +22,7 @@ private final class FrameAllocation: TableSource {
 
   func read(at address: PhysicalAddress) -> UInt64 {
     var value: UInt64 = 0
-    withUnsafeMutableBytes(of: &value) { unsafe memory.bytes.read(into: $0, at: address) }
+    unsafe withUnsafeMutableBytes(of: &value) { unsafe memory.bytes.read(into: $0, at: address) }
     return UInt64(littleEndian: value)
   }
 

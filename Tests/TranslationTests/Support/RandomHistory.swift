@@ -20,6 +20,8 @@ struct RandomHistory {
   var random: SplitMix64
   /// By page number counted from the start of the half.
   var model: [UInt64: ModelPage] = [:]
+  /// Whether the last step was refused exactly where the model says so.
+  var agrees = true
   private let anchors: [UInt64]
   private let spans: [UInt64]
 
@@ -89,9 +91,8 @@ struct RandomHistory {
     format.address(position: page << format.pageShift, kernel: table.isKernel)
   }
 
-  /// One random operation, on the table and on the model. Returns its obligation; nil where it was refused, which it must
-  /// have been exactly where the model says so.
-  mutating func step(frameBase: UInt64, frameCount: UInt64) -> (obligation: FlushObligation?, agrees: Bool) {
+  /// One random operation, on the table and on the model. Returns its obligation; nil where it was refused or made none.
+  mutating func step(frameBase: UInt64, frameCount: UInt64) -> FlushObligation? {
     let (page, count) = range()
     let pages = page..<page + count
     let flags = flags()
@@ -102,23 +103,28 @@ struct RandomHistory {
         // frames aligned as the pages are, mostly, so that larger pages can be used
         var frame = random.next() % 4 == 0 ? random.next() % frameCount : page % frameCount
         if frame + count > frameCount { frame = 0 }
-        if count > frameCount { return (nil, true) }
+        agrees = true
+        if count > frameCount { return nil }
         let isFree = pages.allSatisfy { model[$0] == nil }
         let sizes: [PageSizes] = [.largest, .base, .upTo(level: 1), .largest]
         do throws(MemoryError) {
           try table.map(
-            address(page), to: FrameRange(start: FrameNumber(frameBase + frame), count: FrameCount(count)), flags: flags,
+            address(page), to: FrameRange(start: FrameNumber(frameBase + frame), count: FrameCount(count)),
+            flags: flags,
             sizes: sizes[Int(random.next() % 4)])
         } catch {
-          return (nil, !isFree)
+          agrees = !isFree
+          return nil
         }
         for i in pages { model[i] = ModelPage(frame: frameBase + frame + i - page, flags: flags) }
-        return (nil, isFree)
+        agrees = isFree
+        return nil
       case 4, 5:
         let holes: Holes = random.next() % 2 == 0 ? .refused : .skipped
         let obligation = try table.unmap(PageRange(address(page), pageCount: count), holes: holes)
         for i in pages { model[i] = nil }
-        return (obligation, holes == .skipped || isWhole)
+        agrees = holes == .skipped || isWhole
+        return obligation
       case 6:
         let holes: Holes = random.next() % 2 == 0 ? .refused : .skipped
         let merging = random.next() % 2 == 0
@@ -131,12 +137,15 @@ struct RandomHistory {
           old.flags = kept.union(flags.intersection(.permissions))
           model[i] = old
         }
-        return (obligation, holes == .skipped || isWhole)
+        agrees = holes == .skipped || isWhole
+        return obligation
       default:
-        return (try table.merge(PageRange(address(page), pageCount: count)), true)
+        agrees = true
+        return try table.merge(PageRange(address(page), pageCount: count))
       }
     } catch {
-      return (nil, !isWhole)
+      agrees = !isWhole
+      return nil
     }
   }
 

@@ -22,12 +22,13 @@ import MemoryTypes
     firstDataFrame = frames / 2
     var descriptor: Int32 = -1
     if let file {
-      descriptor = open(file, O_RDWR | O_CREAT | O_TRUNC, 0o600)
+      descriptor = unsafe open(file, O_RDWR | O_CREAT | O_TRUNC, 0o600)
       precondition(descriptor >= 0 && ftruncate(descriptor, Int(size.rawValue)) == 0)
     }
     let flags = file == nil ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED
     // SAFETY: a fresh mapping, checked before use, unmapped in deinit.
-    let mapping = unsafe mmap(nil, Int(size.rawValue), PROT_READ | PROT_WRITE, flags, descriptor, 0)
+    let mapping = unsafe mmap(
+      nil, Int(size.rawValue), PROT_READ | PROT_WRITE, flags, descriptor, 0)
     if descriptor >= 0 { close(descriptor) }
     guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else { fatalError("no memory for the test") }
     unsafe base = unsafe mapping
@@ -55,8 +56,8 @@ import MemoryTypes
 
   func read(at address: PhysicalAddress) -> UInt64 {
     // SAFETY: below the end of the mapping, which has no holes.
-    unsafe address < PhysicalAddress(size.rawValue)
-      ? base.load(fromByteOffset: Int(address.rawValue), as: UInt64.self) : 0
+    if address.rawValue >= size.rawValue { return 0 }
+    return unsafe base.load(fromByteOffset: Int(address.rawValue), as: UInt64.self)
   }
 
   func tableFrames() throws -> TableFrames {
