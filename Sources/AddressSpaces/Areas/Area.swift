@@ -1,0 +1,48 @@
+/// A range of a process's addresses with one set of rights, one policy and one backing (Linux's `vm_area_struct`).
+///
+/// Addresses are raw here, as sums of them wrap where Linux's do. Bounds change through `AreaIndex.resize` alone, which keeps its keys
+/// in step.
+public final class Area {
+  /// The first byte's address: a multiple of the page size.
+  public internal(set) var start: UInt64
+  /// The address behind the last byte: above `start`, a multiple of the page size.
+  public internal(set) var end: UInt64
+  public internal(set) var flags: AreaFlags
+  /// Where `start` lies in the file, in pages; for private anonymous memory `start` when the area's first page was made, in pages.
+  public internal(set) var pageOffset: UInt64
+  /// What shared and file mappings show; nil for private anonymous memory.
+  public internal(set) var file: MemoryFile?
+  /// The policy of mbind; nil: the process's.
+  public internal(set) var policy: MemoryPolicy?
+  var links = GroupLinks()
+
+  init(start: UInt64, end: UInt64, flags: AreaFlags, pageOffset: UInt64, file: MemoryFile? = nil, policy: MemoryPolicy? = nil) {
+    self.start = start
+    self.end = end
+    self.flags = flags
+    self.pageOffset = pageOffset
+    self.file = file
+    self.policy = policy
+  }
+
+  public var size: UInt64 { end - start }
+  /// Private memory without a file (`vma_is_anonymous`).
+  public var isAnonymous: Bool { file == nil }
+  @inline(__always) public func contains(_ address: UInt64) -> Bool { address >= start && address < end }
+
+  /// `linear_page_index`: the page of the file, or of the group's linear space, at `address`.
+  @inline(__always) func pageIndex(at address: UInt64, shift: UInt64) -> UInt64 { pageOffset &+ (address &- start) >> shift }
+
+  /// `vm_start_gap`: the lowest address that must stay free for a stack to grow into.
+  func startWithGap(_ gap: UInt64) -> UInt64 {
+    flags.contains(.growsDown) ? (start > gap ? start - gap : 0) : start
+  }
+
+  /// A copy with the same file, policy and groups (`vm_area_dup`, `anon_vma_clone`).
+  func duplicated() -> Area {
+    let copy = Area(start: start, end: end, flags: flags, pageOffset: pageOffset, file: file, policy: policy)
+    copy.links = links.cloned()
+    file?.users += 1
+    return copy
+  }
+}

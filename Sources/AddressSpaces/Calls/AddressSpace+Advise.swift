@@ -1,0 +1,139 @@
+/// madvise(2) (mm/madvise.c).
+extension AddressSpace {
+  func advise(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64, advice raw: UInt64) throws(CallError) {
+    // The kernel takes the advice as an int.
+    guard let advice = Advice(rawValue: UInt64(UInt32(truncatingIfNeeded: raw))) else { throw .invalid }
+    if !isAligned(askedStart) { throw .invalid }
+    let length = roundedUp(askedLength)
+    if askedLength != 0, length == 0 { throw .invalid }
+    let end = askedStart &+ length
+    if end < askedStart { throw .invalid }
+    if end == askedStart { return }
+
+    // `madvise_walk_vmas`: holes are passed over, and make the call fail at its end.
+    var start = askedStart
+    var sawHole = false
+    var previous: Area?
+    var current = areas.first(endingAbove: start)
+    if let area = current { previous = start > area.start ? area : areas.before(area) }
+    while true {
+      guard let area = current else { throw .outOfMemory }
+      if start < area.start {
+        sawHole = true
+        start = area.start
+        if start >= end { break }
+      }
+      let stop = min(area.end, end)
+      previous = try advise(process, area, previous, start, stop, advice)
+      start = stop
+      if let previous, start < previous.end { start = previous.end }
+      if start >= end { break }
+      current = areas.first(endingAbove: previous?.end ?? start)
+    }
+    if sawHole { throw .outOfMemory }
+  }
+
+  /// `madvise_vma_behavior`: answers the area to go on from.
+  private func advise(
+    _ process: Process, _ area: Area, _ previous: Area?, _ start: UInt64, _ end: UInt64, _ advice: Advice
+  ) throws(CallError) -> Area? {
+    var flags = area.flags
+    switch advice {
+    case .remove:
+      try removePages(area, start, end)
+      return nil
+    case .willNeed:
+      memory.readAhead(area, start, end)
+      return area
+    case .cold, .pageOut:
+      if !area.flags.isDisjoint(with: [.locked, .hugeTLB]) { throw .invalid }
+      if advice == .pageOut { memory.dropClean(area, start, end) }
+      return area
+    case .free, .dontNeed, .dontNeedLocked:
+      try discard(area, start, end, advice)
+      return area
+    case .populateRead, .populateWrite:
+      try populateAll(process, area, start, end, write: advice == .populateWrite)
+      return area
+    case .normal: flags.subtract([.randomRead, .sequentialRead])
+    case .sequential:
+      flags.remove(.randomRead)
+      flags.insert(.sequentialRead)
+    case .random:
+      flags.remove(.sequentialRead)
+      flags.insert(.randomRead)
+    case .dontFork: flags.insert(.dontFork)
+    case .doFork: flags.remove(.dontFork)
+    case .wipeOnFork:
+      if area.file != nil || flags.contains(.shared) { throw .invalid }
+      flags.insert(.wipeOnFork)
+    case .keepOnFork: flags.remove(.wipeOnFork)
+    case .dontDump: flags.insert(.dontDump)
+    case .doDump:
+      if !flags.contains(.hugeTLB), flags.contains(.dontExpand) { throw .invalid }
+      flags.remove(.dontDump)
+    case .mergeable, .unmergeable:
+      // `ksm_madvise` leaves shared and special areas alone.
+      if flags.isDisjoint(with: [.shared, .mayShare, .dontExpand, .hugeTLB]) {
+        if advice == .mergeable { flags.insert(.mergeable) } else { flags.remove(.mergeable) }
+      }
+    case .hugePage:
+      flags.remove(.noHugePage)
+      flags.insert(.hugePage)
+    case .noHugePage:
+      flags.remove(.hugePage)
+      flags.insert(.noHugePage)
+    case .collapse: throw .invalid
+    }
+    if flags == area.flags { return area }
+    // `madvise_update_vma`: the kernel answers EAGAIN where it ran out of areas.
+    do throws(CallError) {
+      let target = try isolate(area, previous: previous, start, end, flags: flags, policy: area.policy).area
+      target.flags = flags
+      return target
+    } catch { throw error == .outOfMemory ? .tryAgain : error }
+  }
+
+  /// `madvise_dontneed_free`.
+  private func discard(_ area: Area, _ start: UInt64, _ askedEnd: UInt64, _ advice: Advice) throws(CallError) {
+    var end = askedEnd
+    if area.flags.contains(.hugeTLB) {
+      if advice == .free || start & (memory.hugePageSize - 1) != 0 { throw .invalid }
+      end &= ~(memory.hugePageSize - 1)
+    } else if advice != .dontNeedLocked, area.flags.contains(.locked) {
+      throw .invalid
+    }
+    if start >= end { return }
+    if advice == .free {
+      // MADV_FREE is for private anonymous memory alone (`madvise_free_single_vma`).
+      if !area.isAnonymous { throw .invalid }
+      markLazilyFree(area, start, end)
+    } else {
+      zap(area, start, end)
+    }
+  }
+
+  /// `madvise_remove`: takes the pages out of the file, for every process that maps it.
+  private func removePages(_ area: Area, _ start: UInt64, _ end: UInt64) throws(CallError) {
+    if area.flags.contains(.locked) { throw .invalid }
+    guard let file = area.file else { throw .invalid }
+    if !area.flags.isSuperset(of: [.shared, .mayWrite]) { throw .accessDenied }
+    if file.kind == .regular { throw .notSupported }
+    let first = area.pageIndex(at: start, shift: pageShift)
+    memory.punchHole(file, first..<first + (end - start) >> pageShift)
+  }
+
+  /// `madvise_populate`, over areas from `area` on.
+  private func populateAll(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64, write: Bool) throws(CallError) {
+    let needed: AreaFlags = write ? .write : .read
+    if !area.flags.contains(needed) { throw .invalid }
+    var address = start
+    while address < end {
+      switch faultIn(process, area, address, write: write, force: false) {
+      case .done: address += pageSize
+      case .outOfMemory: throw .outOfMemory
+      case .bad: throw .badAddress
+      }
+    }
+  }
+}

@@ -1,0 +1,202 @@
+/// mmap(2), as `ksys_mmap_pgoff`, `do_mmap` and `__mmap_region` carry it out (mm/mmap.c).
+extension AddressSpace {
+  /// Answers the address of the new area. `file` is what the descriptor stood for, nil with MAP_ANONYMOUS.
+  func map(
+    _ process: Process, _ hint: UInt64, _ askedLength: UInt64, protection: UInt64, flags rawFlags: UInt64, file askedFile: MemoryFile?,
+    offset: UInt64
+  ) throws(CallError) -> UInt64 {
+    var flags = MapFlags(rawValue: rawFlags)
+    var length = askedLength
+    if !isAligned(offset) { throw .invalid }
+    var file = askedFile
+    if flags.contains(.hugeTLB), flags.contains(.anonymous) {
+      if flags.hugeShift != 0, UInt64(1) << flags.hugeShift != memory.hugePageSize { throw .invalid }
+      length = (length &+ memory.hugePageSize &- 1) & ~(memory.hugePageSize &- 1)
+      file = try memory.makeHugeFile(size: length, reserve: !flags.contains(.noReserve))
+    } else if file == nil, !flags.contains(.anonymous) {
+      throw .badDescriptor
+    }
+    // The descriptor of a file made here is closed when the call ends.
+    defer { if askedFile == nil, let file { memory.drop(file) } }
+    var pageOffset = offset >> pageShift
+    if length == 0 { throw .invalid }
+    if flags.contains(.fixedNoReplace) { flags.insert(.fixed) }
+    var address = hint
+    if !flags.contains(.fixed) {
+      address &= ~pageMask
+      if address != 0, address < memory.limits.lowestAddress { address = roundedUp(memory.limits.lowestAddress) }
+    }
+    length = roundedUp(length)
+    if length == 0 { throw .outOfMemory }
+    if pageOffset &+ (length >> pageShift) < pageOffset { throw .overflow }
+    if areas.count > memory.limits.mapCount { throw .outOfMemory }
+
+    address = try unmappedRange(address, length, fixed: flags.contains(.fixed), huge: file?.kind == .hugePages)
+    if flags.contains(.fixedNoReplace), areas.first(overlapping: address, address + length) != nil { throw .exists }
+
+    var areaFlags = Protection(rawValue: protection).areaFlags.union(defaultFlags).union(.mayAccess)
+    if flags.contains(.growsDown) { areaFlags.insert(.growsDown) }
+    if flags.contains(.locked) { areaFlags.insert(.locked) }
+    try memory.checkWriteXorExecute(areaFlags)
+    try checkLockLimit(areaFlags, length: length)
+
+    if file != nil {
+      switch flags.kind {
+      case .shared, .sharedValidate:
+        if flags.kind == .sharedValidate, !flags.subtracting(.legacy).isEmpty { throw .notSupported }
+        areaFlags.formUnion([.shared, .mayShare])
+      case .private: break
+      case nil: throw .invalid
+      }
+      if areaFlags.contains(.growsDown) { throw .invalid }
+    } else {
+      switch flags.kind {
+      case .shared:
+        if areaFlags.contains(.growsDown) { throw .invalid }
+        pageOffset = 0
+        areaFlags.formUnion([.shared, .mayShare])
+      case .private: pageOffset = address >> pageShift
+      case .sharedValidate, nil: throw .invalid
+      }
+    }
+    if flags.contains(.noReserve), memory.limits.overcommit != .never || file?.kind == .hugePages { areaFlags.insert(.noReserve) }
+
+    try place(address, length, areaFlags, pageOffset, file)
+    if areaFlags.contains(.locked) || flags.intersection([.populate, .nonBlocking]) == .populate {
+      populate(process, address, length)
+    }
+    return address
+  }
+
+  /// `__mmap_region`: puts an area there, unmapping what is in its way, merged with its neighbours where they allow it.
+  private func place(_ address: UInt64, _ length: UInt64, _ asked: AreaFlags, _ pageOffset: UInt64, _ file: MemoryFile?) throws(CallError) {
+    let end = address + length
+    let count = length >> pageShift
+    var flags = asked
+    if !mayGrow(flags, pages: count), !mayGrow(flags, pages: count &- mappedPages(address, end)) { throw .outOfMemory }
+    do throws(CallError) { try unmapAligned(address, end) } catch { throw .outOfMemory }
+    // Private writable memory counts against the commit limit (`accountable_mapping`).
+    if file?.kind != .hugePages, flags.intersection([.noReserve, .shared, .write]) == .write {
+      try memory.commit(pages: count)
+      flags.insert(.accounted)
+    }
+    flags.insert(.softDirty)
+    let next = areas.first(endingAbove: end)
+    let previous = areas.last(endingAtOrBelow: address)
+    var grown: Area?
+    var start = address
+    var grownEnd = end
+    var grownOffset: UInt64 = 0
+    // Without a file, shared memory gets one of its own: its areas never merge with a neighbour's.
+    if let next, next.start == end, next.policy == nil,
+      canMergeBefore(next, flags: flags, group: nil, file: file, pageOffset: pageOffset &+ count)
+    {
+      grown = next
+      grownEnd = next.end
+      grownOffset = next.pageOffset &- count
+    }
+    if let previous, previous.end == address, previous.policy == nil,
+      canMergeAfter(previous, flags: flags, group: grown?.links.group, file: file, pageOffset: pageOffset)
+    {
+      grown = previous
+      start = previous.start
+      grownOffset = previous.pageOffset
+    }
+    if let grown {
+      expand(grown, start, grownEnd, grownOffset, next: next)
+    } else {
+      let area = Area(start: address, end: end, flags: flags, pageOffset: pageOffset, file: file)
+      if let file {
+        file.users += 1
+      } else if flags.contains(.shared) {
+        area.file = memory.makeSharedFile(size: length)
+      }
+      areasChanged()
+      areas.insert(area)
+      if flags.contains(.hugeTLB) || file?.kind == .hugePages {
+        area.flags.insert([.hugeTLB, .dontExpand])
+        area.flags.subtract(.lock)
+        flags = area.flags
+      }
+    }
+    account(flags, pages: Int64(count))
+    if flags.contains(.locked) { counts.locked += count }
+  }
+
+  /// `count_vma_pages_range`: pages of areas in `start ..< end`.
+  private func mappedPages(_ start: UInt64, _ end: UInt64) -> UInt64 {
+    var total: UInt64 = 0
+    var area = areas.first(overlapping: start, end)
+    while let found = area, found.start < end {
+      total += (min(end, found.end) - max(start, found.start)) >> pageShift
+      area = areas.after(found)
+    }
+    return total
+  }
+
+  // MARK: Choice of an address
+
+  /// `get_unmapped_area`: checks a fixed address, else takes the hint where it is free, else the highest free range below the base.
+  func unmappedRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, huge: Bool = false) throws(CallError) -> UInt64 {
+    if length > layout.userEnd { throw .outOfMemory }
+    let address = try chooseRange(hint, length, fixed: fixed, alignment: huge ? memory.hugePageSize : pageSize)
+    if address > layout.userEnd - length { throw .outOfMemory }
+    if !isAligned(address) { throw .invalid }
+    if huge, address & (memory.hugePageSize - 1) != 0 { throw .invalid }
+    if address < memory.limits.lowestAddress, !memory.limits.isPrivileged { throw .notPermitted }
+    return address
+  }
+
+  private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64 {
+    if fixed { return hint }
+    let lowest = memory.limits.lowestAddress
+    if length > layout.userEnd - lowest { throw .outOfMemory }
+    if hint != 0 {
+      let address = (hint &+ alignment &- 1) & ~(alignment &- 1)
+      let next = areas.first(endingAbove: address)
+      if layout.userEnd - length >= address, address >= lowest,
+        next.map({ address + length <= $0.startWithGap(memory.limits.stackGuardGap) }) ?? true
+      {
+        return address
+      }
+    }
+    if let found = topDown(length, below: layout.mapBase, alignment) ?? bottomUp(length, alignment) { return found }
+    throw .outOfMemory
+  }
+
+  /// `unmapped_area_topdown`.
+  private func topDown(_ length: UInt64, below base: UInt64, _ alignment: UInt64) -> UInt64? {
+    let low = max(pageSize, memory.limits.lowestAddress)
+    let padded = length + alignment - pageSize
+    var high = base
+    while let gap = areas.highestGap(from: low, to: high, length: padded) {
+      let address = (gap.upperBound - length) & ~(alignment - 1)
+      if let next = areas.first(endingAbove: gap.upperBound - 1), next.flags.contains(.growsDown) {
+        let limit = next.startWithGap(memory.limits.stackGuardGap)
+        if limit < gap.upperBound {
+          high = limit
+          continue
+        }
+      }
+      return address
+    }
+    return nil
+  }
+
+  /// `unmapped_area`, where nothing was left below the base.
+  private func bottomUp(_ length: UInt64, _ alignment: UInt64) -> UInt64? {
+    let padded = length + alignment - pageSize
+    var low = layout.bottomUpBase
+    while let gap = areas.lowestGap(from: low, to: layout.userEnd, length: padded) {
+      let address = (gap.lowerBound + alignment - 1) & ~(alignment - 1)
+      if let next = areas.first(endingAbove: gap.lowerBound), next.flags.contains(.growsDown),
+        next.startWithGap(memory.limits.stackGuardGap) < address + padded - 1
+      {
+        low = next.end
+        continue
+      }
+      return address
+    }
+    return nil
+  }
+}

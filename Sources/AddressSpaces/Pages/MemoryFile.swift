@@ -1,0 +1,59 @@
+public import MemoryTypes
+
+/// What a shared or file mapping shows: bytes with a size, some of whose pages are in memory (an inode and its page cache).
+public final class MemoryFile {
+  public enum Kind: Hashable, Sendable {
+    /// `/dev/zero (deleted)`, which MAP_SHARED|MAP_ANONYMOUS makes (shmem).
+    case sharedMemory
+    /// A file on a disk: its pages are read when they are first needed.
+    case regular
+    /// `/anon_hugepage (deleted)`: pages come from the huge-page pools.
+    case hugePages
+  }
+
+  public let kind: Kind
+  /// The inode's number.
+  public let number: UInt64
+  /// As the last column of maps prints it.
+  public let path: String
+  /// In bytes. Pages behind it raise SIGBUS.
+  public internal(set) var size: UInt64
+  /// Areas and descriptors that hold the file; its pages go with the last.
+  var users = 0
+  /// Pages in memory, by their index.
+  private(set) var pages: [UInt64: FrameNumber] = [:]
+  /// Policies by page range, ascending and disjoint: every process that maps the page goes by them (`shared_policy`).
+  private(set) var policies: [(pages: Range<UInt64>, policy: MemoryPolicy)] = []
+
+  init(kind: Kind, number: UInt64, path: String, size: UInt64) {
+    self.kind = kind
+    self.number = number
+    self.path = path
+    self.size = size
+  }
+
+  @inline(__always) func page(_ index: UInt64) -> FrameNumber? { pages[index] }
+  func setPage(_ index: UInt64, _ frame: FrameNumber?) { pages[index] = frame }
+  /// In ascending order of their indices.
+  var cachedIndices: [UInt64] { pages.keys.sorted() }
+
+  /// `mpol_shared_policy_lookup`.
+  func policy(of page: UInt64) -> MemoryPolicy? {
+    policies.first { $0.pages.contains(page) }?.policy
+  }
+
+  /// Puts `policy` (nil: none) over `range`, cutting what was there (`mpol_set_shared_policy`).
+  func setPolicy(_ policy: MemoryPolicy?, over range: Range<UInt64>) {
+    var kept: [(pages: Range<UInt64>, policy: MemoryPolicy)] = []
+    for entry in policies {
+      if entry.pages.lowerBound < range.lowerBound {
+        kept.append((entry.pages.lowerBound..<min(entry.pages.upperBound, range.lowerBound), entry.policy))
+      }
+      if entry.pages.upperBound > range.upperBound {
+        kept.append((max(entry.pages.lowerBound, range.upperBound)..<entry.pages.upperBound, entry.policy))
+      }
+    }
+    if let policy { kept.append((range, policy)) }
+    policies = kept.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
+  }
+}

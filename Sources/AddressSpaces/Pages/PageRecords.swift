@@ -1,0 +1,67 @@
+internal import Glibc
+internal import MemoryTypes
+
+/// What the memory of processes knows of a frame beyond what the frame allocator does (the part of Linux's `struct page` that faults,
+/// forks and smaps look at). 24 bytes.
+struct PageRecord {
+  /// How many page-table entries show the frame.
+  var mapCount: UInt32 = 0
+  /// Map count, plus one while the page cache holds the frame. The frame is given back at 0.
+  var references: UInt32 = 0
+  /// The page's index in its file, or in the linear space of its group (`folio->index`).
+  var index: UInt64 = 0
+  var flags: Flags = []
+
+  struct Flags: OptionSet {
+    var rawValue: UInt32
+    /// Private memory of processes; else the page cache's.
+    static var anonymous: Self { Self(rawValue: 1) }
+    /// No other process can hold the page: a write needs no copy (`PageAnonExclusive`).
+    static var exclusive: Self { Self(rawValue: 2) }
+    /// Written to since it was read (`PageDirty`); entries have dirty bits of their own.
+    static var dirty: Self { Self(rawValue: 4) }
+    /// Head of a huge page that one entry of a higher level shows.
+    static var huge: Self { Self(rawValue: 8) }
+    /// MADV_FREE: to be dropped rather than kept under pressure, unless written again (not `PageSwapBacked`).
+    static var lazilyFree: Self { Self(rawValue: 16) }
+    static var accessed: Self { Self(rawValue: 32) }
+  }
+}
+
+/// The records of all frames: sparse, a block of 512 at a time, so that a machine of any size costs what is used of it.
+struct PageRecords: ~Copyable {
+  private static var blockShift: UInt64 { 9 }
+  private let blocks: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>?>
+  private let blockCount: Int
+
+  /// Room for frames 0 to `frames - 1`. One pointer per 512 frames, on memory the host commits on first use.
+  init(frames: UInt64) {
+    blockCount = Int(frames >> Self.blockShift) + 1
+    // SAFETY: calloc's memory is zero, which is what a row of nil pointers is; it is freed in deinit alone.
+    unsafe blocks = calloc(blockCount, MemoryLayout<UnsafeMutablePointer<PageRecord>?>.stride)
+      .bindMemory(to: UnsafeMutablePointer<PageRecord>?.self, capacity: blockCount)
+  }
+
+  deinit {
+    for index in 0..<blockCount {
+      // SAFETY: inside the row; each block was allocated below.
+      unsafe blocks[index]?.deallocate()
+    }
+    // SAFETY: allocated by calloc in init.
+    unsafe free(blocks)
+  }
+
+  /// The record of `frame`; traps above the frames given at birth.
+  @inline(__always) subscript(_ frame: FrameNumber) -> UnsafeMutablePointer<PageRecord> {
+    let block = Int(frame.rawValue >> Self.blockShift)
+    precondition(block < blockCount, "a frame behind the machine's memory")
+    let offset = Int(frame.rawValue & (1 << Self.blockShift - 1))
+    // SAFETY: `block` is inside the row, `offset` inside a block's 512 records.
+    if let records = unsafe blocks[block] { return unsafe records + offset }
+    let fresh = UnsafeMutablePointer<PageRecord>.allocate(capacity: 1 << Int(Self.blockShift))
+    // SAFETY: as many records as were allocated.
+    unsafe fresh.initialize(repeating: PageRecord(), count: 1 << Int(Self.blockShift))
+    unsafe blocks[block] = fresh
+    return unsafe fresh + offset
+  }
+}

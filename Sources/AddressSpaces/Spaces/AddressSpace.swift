@@ -1,0 +1,105 @@
+public import MemoryTypes
+
+/// A process's areas and page table, with what Linux counts of them (its `mm_struct`).
+public final class AddressSpace {
+  /// What the areas of all processes have in common.
+  unowned let memory: UserMemory
+  var areas = AreaIndex()
+  let table: UserTable
+  let layout: AddressLayout
+  /// The end of the heap, which brk moves: `layout.heapStart` or above.
+  public internal(set) var breakEnd: UInt64
+  /// Flags of mlockall(MCL_FUTURE), for areas to come.
+  var defaultFlags: AreaFlags = []
+  public internal(set) var counts = Counts()
+  /// The processes that use the space; it is torn down with the last.
+  var users = 1
+  /// The area that was found last: most accesses hit it again. Dropped by every change of areas.
+  var lastFound: Area?
+
+  /// In pages.
+  public struct Counts: Equatable, Sendable {
+    public var total: UInt64 = 0
+    public var data: UInt64 = 0
+    public var executable: UInt64 = 0
+    public var stack: UInt64 = 0
+    public var locked: UInt64 = 0
+    public var anonymousResident: UInt64 = 0
+    public var fileResident: UInt64 = 0
+    public var sharedResident: UInt64 = 0
+    public var highestTotal: UInt64 = 0
+    public var highestResident: UInt64 = 0
+    public var resident: UInt64 { anonymousResident + fileResident + sharedResident }
+  }
+
+  init(memory: UserMemory, table: UserTable, layout: AddressLayout) {
+    self.memory = memory
+    self.table = table
+    self.layout = layout
+    breakEnd = layout.heapStart
+  }
+
+  /// How many areas there are.
+  public var areaCount: Int { areas.count }
+  /// Calls `body` for every area in ascending order.
+  public func forEachArea(_ body: (Area) -> Void) { areas.forEach(body) }
+  public func area(at address: VirtualAddress) -> Area? { areas.area(at: address.rawValue) }
+
+  // MARK: Pages
+
+  var pageShift: UInt64 { memory.pageShift }
+  var pageSize: UInt64 { 1 << memory.pageShift }
+  var pageMask: UInt64 { pageSize - 1 }
+  @inline(__always) func isAligned(_ value: UInt64) -> Bool { value & pageMask == 0 }
+  /// `PAGE_ALIGN`: up to a multiple of the page size; wraps to 0 near 2^64.
+  @inline(__always) func roundedUp(_ value: UInt64) -> UInt64 { (value &+ pageMask) & ~pageMask }
+  @inline(__always) func roundedDown(_ value: UInt64) -> UInt64 { value & ~pageMask }
+  func pages(_ area: Area) -> UInt64 { area.size >> pageShift }
+
+  // MARK: Accounting
+
+  /// `may_expand_vm`: whether the limits on address space and data allow `pages` more.
+  func mayGrow(_ flags: AreaFlags, pages: UInt64) -> Bool {
+    let limits = memory.limits
+    if counts.total &+ pages > limits.addressSpace >> pageShift { return false }
+    if Self.isData(flags), counts.data &+ pages > limits.data >> pageShift { return false }
+    return true
+  }
+
+  static func isData(_ flags: AreaFlags) -> Bool { flags.intersection([.write, .shared, .growsDown]) == .write }
+  private static func isStack(_ flags: AreaFlags) -> Bool { flags.contains(.growsDown) }
+  private static func isCode(_ flags: AreaFlags) -> Bool {
+    flags.intersection([.execute, .write, .growsDown]) == .execute
+  }
+
+  /// `vm_stat_account`.
+  func account(_ flags: AreaFlags, pages: Int64) {
+    func add(_ counter: inout UInt64) { counter = UInt64(bitPattern: Int64(bitPattern: counter) &+ pages) }
+    add(&counts.total)
+    if Self.isCode(flags) {
+      add(&counts.executable)
+    } else if Self.isStack(flags) {
+      add(&counts.stack)
+    } else if Self.isData(flags) {
+      add(&counts.data)
+    }
+    counts.highestTotal = max(counts.highestTotal, counts.total)
+  }
+
+  /// `mlock_future_check`: EAGAIN where RLIMIT_MEMLOCK does not allow `length` bytes more of locked memory.
+  func checkLockLimit(_ flags: AreaFlags, length: UInt64) throws(CallError) {
+    guard flags.contains(.locked), !memory.limits.isPrivileged else { return }
+    if (length >> pageShift) &+ counts.locked > memory.limits.lockedMemory >> pageShift { throw .tryAgain }
+  }
+
+  /// Areas changed: what was remembered of them no longer holds.
+  func areasChanged() { lastFound = nil }
+
+  /// The area at `address`, from the one found last where it holds the address.
+  @inline(__always) func findArea(_ address: UInt64) -> Area? {
+    if let lastFound, lastFound.contains(address) { return lastFound }
+    let area = areas.area(at: address)
+    if let area { lastFound = area }
+    return area
+  }
+}
