@@ -71,7 +71,14 @@ let package = Package(
       name: "PhysicalMemoryTests", dependencies: ["MemoryTypes", "Topology", "PhysicalMemory"], swiftSettings: settings),
     .testTarget(
       name: "TranslationTests", dependencies: ["MemoryTypes", "PhysicalMemory", "Translation"], swiftSettings: settings),
-    .testTarget(name: "CommandsTests", dependencies: ["Machine", "Commands", "Topology"], swiftSettings: settings),
+    .testTarget(
+      name: "AddressSpacesTests",
+      dependencies: ["MemoryTypes", "Topology", "PhysicalMemory", "Translation", "AddressSpaces"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "CommandsTests",
+      dependencies: ["MemoryTypes", "PhysicalMemory", "Translation", "AddressSpaces", "Machine", "Commands", "Topology"],
+      exclude: ["Fixtures"], swiftSettings: settings),
     .testTarget(
       name: "FileTreeTests", dependencies: ["FileTree", "Machine", "Commands", "Topology"], swiftSettings: settings),
     .testTarget(

@@ -1,3 +1,6 @@
+internal import MemoryTypes
+internal import Translation
+
 /// madvise(2) (mm/madvise.c).
 extension AddressSpace {
   func advise(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64, advice raw: UInt64) throws(CallError) {
@@ -43,11 +46,11 @@ extension AddressSpace {
       try removePages(area, start, end)
       return nil
     case .willNeed:
-      memory.readAhead(area, start, end)
+      memory.readAhead(area, start, end, for: process)
       return area
     case .cold, .pageOut:
       if !area.flags.isDisjoint(with: [.locked, .hugeTLB]) { throw .invalid }
-      if advice == .pageOut { memory.dropClean(area, start, end) }
+      if advice == .pageOut { pageOut(area, start, end) }
       return area
     case .free, .dontNeed, .dontNeedLocked:
       try discard(area, start, end, advice)
@@ -92,6 +95,22 @@ extension AddressSpace {
       target.flags = flags
       return target
     } catch { throw error == .outOfMemory ? .tryAgain : error }
+  }
+
+  /// MADV_PAGEOUT: clean pages of a file that nobody else maps go; private and shared memory has no swap to go to.
+  private func pageOut(_ area: Area, _ start: UInt64, _ end: UInt64) {
+    guard let file = area.file, file.kind == .regular else { return }
+    var candidates: [UInt64] = []
+    table.forEach(start, end) { address, entry in
+      guard entry.frame != memory.zeroFrame, !entry.flags.contains(.dirty) else { return }
+      // SAFETY: a frame of this machine.
+      let record = unsafe memory.records[entry.frame].pointee
+      if record.mapCount == 1, record.flags.isDisjoint(with: [.anonymous, .dirty]) { candidates.append(address) }
+    }
+    for address in candidates {
+      zap(area, address, address + pageSize)
+      memory.removeFromCache(file, area.pageIndex(at: address, shift: pageShift))
+    }
   }
 
   /// `madvise_dontneed_free`.

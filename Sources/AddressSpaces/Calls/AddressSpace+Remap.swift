@@ -117,9 +117,14 @@ extension AddressSpace {
     let committed = new >= old || flags.contains(.keepOld) ? extra >> pageShift : 0
     if areaFlags.contains(.accounted), committed > 0 { try memory.commit(pages: committed) }
     let offset = source.pageIndex(at: address, shift: pageShift)
-    let moved = copy(&source, to: target, new, offset, keepsSource: flags.contains(.keepOld))
+    _ = copy(&source, to: target, new, offset, keepsSource: flags.contains(.keepOld))
 
-    table.move(from: address, to: target, length: old)
+    if !table.move(from: address, to: target, length: old, cpu: process.cpu) {
+      // Nothing has moved: the new area goes again.
+      try unmap(target, new)
+      memory.uncommit(pages: areaFlags.contains(.accounted) ? committed : 0)
+      throw .outOfMemory
+    }
 
     var excess: UInt64 = 0
     var splits = false

@@ -35,7 +35,6 @@ extension AddressSpace {
       account(area.flags, pages: -Int64(count))
       release(area)
     }
-    table.dropEmptyTables(start, end)
     memory.uncommit(pages: uncommitted)
   }
 }

@@ -29,7 +29,7 @@ struct PageRecord {
 }
 
 /// The records of all frames: sparse, a block of 512 at a time, so that a machine of any size costs what is used of it.
-struct PageRecords: ~Copyable {
+@safe struct PageRecords: ~Copyable {
   private static var blockShift: UInt64 { 9 }
   private let blocks: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>?>
   private let blockCount: Int

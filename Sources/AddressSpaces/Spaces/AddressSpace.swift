@@ -6,7 +6,7 @@ public final class AddressSpace {
   unowned let memory: UserMemory
   var areas = AreaIndex()
   let table: UserTable
-  let layout: AddressLayout
+  let layout: UserLayout
   /// The end of the heap, which brk moves: `layout.heapStart` or above.
   public internal(set) var breakEnd: UInt64
   /// Flags of mlockall(MCL_FUTURE), for areas to come.
@@ -32,7 +32,7 @@ public final class AddressSpace {
     public var resident: UInt64 { anonymousResident + fileResident + sharedResident }
   }
 
-  init(memory: UserMemory, table: UserTable, layout: AddressLayout) {
+  init(memory: UserMemory, table: UserTable, layout: UserLayout) {
     self.memory = memory
     self.table = table
     self.layout = layout

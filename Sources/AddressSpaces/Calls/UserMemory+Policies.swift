@@ -1,0 +1,245 @@
+internal import MemoryTypes
+internal import Translation
+
+/// mbind, set_mempolicy, get_mempolicy, migrate_pages, move_pages, sched_setaffinity (mm/mempolicy.c, mm/migrate.c).
+extension UserMemory {
+  /// `get_nodes`: a mask of which `maxNode - 1` bits count.
+  private func nodes(_ words: [UInt64]?, maxNode: UInt64) throws(CallError) -> NodeMask {
+    let bits = maxNode &- 1
+    guard let words, bits != 0 else { return NodeMask() }
+    if bits > 4096 * 8 { throw .invalid }
+    var kept: [UInt64] = []
+    for (index, word) in words.enumerated() {
+      let first = UInt64(index) * 64
+      if first >= bits { break }
+      let mask = bits - first >= 64 ? UInt64.max : 1 << (bits - first) - 1
+      if first >= UInt64(NodeMask.capacity), word & mask != 0 { throw .invalid }
+      kept.append(word & mask)
+    }
+    return NodeMask(words: kept)
+  }
+
+  public func setPolicy(_ process: Process, mode raw: UInt64, mask: [UInt64]?, maxNode: UInt64) throws(CallError) {
+    let (mode, flags) = try MemoryPolicy.parse(raw)
+    let asked = try nodes(mask, maxNode: maxNode)
+    process.policy = try MemoryPolicy.make(mode, flags, asked: asked, withMemory: nodesWithMemory)
+    if process.policy?.mode == .interleave { process.lastInterleaved = NodeMask.capacity - 1 }
+  }
+
+  /// The mode, with its flags, and the nodes' words.
+  public func policy(_ process: Process, at address: UInt64, flags raw: UInt64) throws(CallError) -> (mode: UInt64, nodes: NodeMask) {
+    let query = PolicyQuery(rawValue: raw)
+    if !query.isSubset(of: [.node, .address, .allowed]) { throw .invalid }
+    if query.contains(.allowed) {
+      if query != .allowed { throw .invalid }
+      return (0, nodesWithMemory)
+    }
+    var policy = process.policy
+    if query.contains(.address) {
+      guard let area = process.space.areas.area(at: address) else { throw .badAddress }
+      policy = self.policy(of: area, at: address)
+    } else if address != 0 {
+      throw .invalid
+    }
+    let nodes = policy?.userNodes ?? policy?.nodes ?? NodeMask()
+    if query.contains(.node) {
+      if query.contains(.address) {
+        let page = process.space.roundedDown(address)
+        guard let area = process.space.areas.area(at: address), area.flags.contains(.read),
+          case .done = process.space.faultIn(process, area, page, write: false, force: false),
+          let entry = process.space.table.entry(at: page)
+        else { throw .badAddress }
+        return (UInt64(node(of: entry.frame).rawValue), nodes)
+      }
+      guard let policy, policy.mode == .interleave, let next = policy.nodes.next(behind: process.lastInterleaved) else {
+        throw .invalid
+      }
+      return (UInt64(next.rawValue), nodes)
+    }
+    return ((policy?.mode.rawValue ?? 0) | (policy?.flags.rawValue ?? 0), nodes)
+  }
+
+  /// `do_mbind`.
+  public func bind(
+    _ process: Process, _ start: UInt64, _ askedLength: UInt64, mode raw: UInt64, mask: [UInt64]?, maxNode: UInt64, flags rawFlags: UInt64
+  ) throws(CallError) {
+    currentCPU = process.cpu
+    let space = process.space
+    let (mode, modeFlags) = try MemoryPolicy.parse(raw)
+    let asked = try nodes(mask, maxNode: maxNode)
+    var flags = MoveFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: rawFlags)))
+    if !flags.isSubset(of: .all) { throw .invalid }
+    if flags.contains(.moveAll), !limits.isPrivileged { throw .notPermitted }
+    if !space.isAligned(start) { throw .invalid }
+    if mode == .default { flags.remove(.strict) }
+    let end = start &+ space.roundedUp(askedLength)
+    if end < start { throw .invalid }
+    if end == start { return }
+    let policy = try MemoryPolicy.make(mode, modeFlags, asked: asked, withMemory: nodesWithMemory)
+    let misplaced = try findMisplaced(space, start, end, asked, flags, allowsHoles: policy == nil)
+
+    var previous: Area?
+    var next = space.areas.first(endingAbove: start)
+    if let area = next { previous = space.areas.before(area) }
+    while let area = next, area.start < end {
+      let oldEnd = area.end
+      if start > area.start { previous = area }
+      if area.policy != policy {
+        let (target, _) = try space.isolate(
+          area, previous: previous, max(start, area.start), min(end, area.end), flags: area.flags, policy: policy)
+        setPolicy(policy, of: target, in: space)
+        previous = target
+      } else {
+        previous = area
+      }
+      next = space.areas.first(endingAbove: oldEnd)
+    }
+    var failed = 0
+    for (address, frame) in misplaced {
+      guard let area = space.areas.area(at: address) else { continue }
+      let index = area.pageIndex(at: address, shift: pageShift)
+      let target = allocate(
+        process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
+      if !migrate(frame, to: target) { failed += 1 }
+    }
+    if failed > 0, flags.contains(.strict) { throw .io }
+  }
+
+  /// `vma_replace_policy`: shared memory keeps its policies with the file.
+  private func setPolicy(_ policy: MemoryPolicy?, of area: Area, in space: AddressSpace) {
+    if let file = area.file, file.kind == .sharedMemory {
+      file.setPolicy(policy, over: area.pageOffset..<area.pageOffset + space.pages(area))
+    }
+    area.policy = policy
+  }
+
+  /// `queue_pages_range`: the pages in the range that do not lie on `mask`'s nodes. EFAULT where there are holes, EIO where STRICT alone finds
+  /// such a page.
+  private func findMisplaced(
+    _ space: AddressSpace, _ start: UInt64, _ end: UInt64, _ mask: NodeMask, _ flags: MoveFlags, allowsHoles: Bool
+  ) throws(CallError) -> [(address: UInt64, frame: FrameNumber)] {
+    var result: [(UInt64, FrameNumber)] = []
+    guard var area = space.areas.first(overlapping: start, end) else { throw .badAddress }
+    if !allowsHoles, start < area.start { throw .badAddress }
+    while true {
+      let next = space.areas.after(area)
+      if !allowsHoles, area.end < end, next?.start != area.end { throw .badAddress }
+      if !flags.isEmpty {
+        var strictlyMisplaced = false
+        space.table.forEach(max(start, area.start), min(end, area.end)) { address, entry in
+          if entry.frame == zeroFrame || mask.contains(node(of: entry.frame)) { return }
+          if flags.isDisjoint(with: [.move, .moveAll]) {
+            strictlyMisplaced = true
+            return
+          }
+          // SAFETY: a frame of this machine.
+          if unsafe flags.contains(.moveAll) || records[entry.frame].pointee.mapCount == 1 { result.append((address, entry.frame)) }
+        }
+        if strictlyMisplaced { throw .io }
+      }
+      guard let next, next.start < end else { return result }
+      area = next
+    }
+  }
+
+  // MARK: Moving pages
+
+  /// Moves a process's pages from nodes to nodes (`do_migrate_pages`); how many could not be moved.
+  public func migratePages(_ process: Process, maxNode: UInt64, from old: [UInt64]?, to new: [UInt64]?) throws(CallError) -> UInt64 {
+    currentCPU = process.cpu
+    let from = try nodes(old, maxNode: maxNode)
+    let to = try nodes(new, maxNode: maxNode).intersection(nodesWithMemory)
+    if to.isEmpty { throw .invalid }
+    var left = from
+    var busy: UInt64 = 0
+    while !left.isEmpty {
+      var pair: (source: NodeID, target: NodeID)?
+      for source in left.nodes {
+        if from.count != to.count, to.contains(source) { continue }
+        let target = remap(source, from, to)
+        if target == source { continue }
+        pair = (source, target)
+        if !left.contains(target) { break }
+      }
+      guard let pair else { break }
+      left.remove(pair.source)
+      busy += moveAll(of: process, from: pair.source, to: pair.target)
+    }
+    return busy
+  }
+
+  /// `node_remap`: the node at the same place of the other mask.
+  private func remap(_ node: NodeID, _ old: NodeMask, _ new: NodeMask) -> NodeID {
+    guard let place = old.nodes.firstIndex(of: node), !new.isEmpty else { return node }
+    return new.nodes[place % new.count]
+  }
+
+  private func moveAll(of process: Process, from source: NodeID, to target: NodeID) -> UInt64 {
+    var found: [FrameNumber] = []
+    process.space.areas.forEach { area in
+      process.space.table.forEach(area.start, area.end) { _, entry in
+        if entry.frame != zeroFrame, node(of: entry.frame) == source { found.append(entry.frame) }
+      }
+    }
+    var failed: UInt64 = 0
+    for frame in found where node(of: frame) == source {
+      if !migrate(frame, to: allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))) { failed += 1 }
+    }
+    return failed
+  }
+
+  /// move_pages(2) with one node for all pages; nil asks where they are. Each page's status: its node or a negative errno.
+  public func movePages(_ process: Process, at addresses: [UInt64], to node: Int?, flags rawFlags: UInt64) throws(CallError) -> [Int32] {
+    currentCPU = process.cpu
+    let flags = MoveFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: rawFlags)))
+    if !flags.isSubset(of: [.move, .moveAll]) { throw .invalid }
+    if flags.contains(.moveAll), !limits.isPrivileged { throw .notPermitted }
+    let space = process.space
+    var status: [Int32] = []
+    for rawAddress in addresses {
+      let address = space.roundedDown(rawAddress)
+      if let node, node < 0 || node >= NodeMask.capacity || !nodesWithMemory.contains(NodeID(node)) { throw .noDevice }
+      guard space.areas.area(at: rawAddress) != nil else {
+        status.append(-CallError.badAddress.rawValue)
+        continue
+      }
+      guard let entry = space.table.entry(at: address) else {
+        status.append(-CallError.noEntry.rawValue)
+        continue
+      }
+      // FOLL_DUMP: the frame of zeros is no page of the process's.
+      if entry.frame == zeroFrame {
+        status.append(-CallError.badAddress.rawValue)
+        continue
+      }
+      let current = self.node(of: entry.frame)
+      guard let node, NodeID(node) != current else {
+        status.append(Int32(current.rawValue))
+        continue
+      }
+      // SAFETY: a frame of this machine.
+      if unsafe records[entry.frame].pointee.mapCount > 1, !flags.contains(.moveAll) {
+        status.append(-CallError.accessDenied.rawValue)
+        continue
+      }
+      let target = allocate(process, from: NodeID(node), only: NodeMask([NodeID(node)]), false, owner(of: entry.frame))
+      if !migrate(entry.frame, to: target) { throw .outOfMemory }
+      status.append(Int32(node))
+    }
+    return status
+  }
+
+  /// sched_setaffinity(2): the process stays where it is if it may, else goes to the first CPU it may run on.
+  public func setAffinity(_ process: Process, mask: [UInt64]?, length: UInt64) throws(CallError) {
+    guard let mask else { throw .badAddress }
+    var allowed: [CPUID] = []
+    for cpu in homeNodes.keys.sorted() {
+      let word = cpu.rawValue / 64
+      guard word < mask.count, UInt64(cpu.rawValue / 8) < length else { continue }
+      if mask[word] >> UInt64(cpu.rawValue % 64) & 1 != 0 { allowed.append(cpu) }
+    }
+    guard let first = allowed.first else { throw .invalid }
+    process.allowedCPUs = allowed
+    if !allowed.contains(process.cpu) { process.cpu = first }
+  }
+}

@@ -1,0 +1,238 @@
+internal import MemoryTypes
+internal import PhysicalMemory
+internal import Translation
+
+/// What became of a fault.
+enum FaultOutcome {
+  case minor
+  case major
+  case signal(Signal)
+  case outOfMemory
+}
+
+/// Page faults, as `do_user_addr_fault` (arch/x86/mm/fault.c) and `handle_mm_fault` (mm/memory.c) resolve them.
+extension AddressSpace {
+  /// Resolves a user's access that the page table refused. `wasPresent`: the entry was there but did not allow it.
+  func fault(_ process: Process, _ address: UInt64, write: Bool, wasPresent: Bool) -> FaultOutcome {
+    guard let area = findArea(address) ?? growStack(process, to: address) else { return .signal(.segmentation(.mapError)) }
+    if write ? !area.flags.contains(.write) : wasPresent || !area.flags.isAccessible {
+      return .signal(.segmentation(.accessError))
+    }
+    let outcome = handle(process, area, roundedDown(address), write: write)
+    count(outcome, process)
+    return outcome
+  }
+
+  private func count(_ outcome: FaultOutcome, _ process: Process) {
+    switch outcome {
+    case .minor:
+      process.minorFaults += 1
+      memory.events.faults += 1
+    case .major:
+      process.majorFaults += 1
+      memory.events.faults += 1
+      memory.events.majorFaults += 1
+    case .signal, .outOfMemory: break
+    }
+  }
+
+  /// `expand_downwards`: the stack above `address`, grown to hold it; nil where there is none or it may not grow.
+  private func growStack(_ process: Process, to rawAddress: UInt64) -> Area? {
+    let address = roundedDown(rawAddress)
+    guard let area = areas.first(endingAbove: address), area.flags.contains(.growsDown), address >= memory.limits.lowestAddress else {
+      return nil
+    }
+    if let previous = areas.before(area), !previous.flags.contains(.growsDown), previous.flags.isAccessible,
+      address - previous.end < memory.limits.stackGuardGap
+    {
+      return nil
+    }
+    prepareGroup(area)
+    let size = area.end - address
+    let growth = (area.start - address) >> pageShift
+    guard growth <= area.pageOffset, mayGrow(area.flags, pages: growth), size <= layout.stackLimit else { return nil }
+    do throws(CallError) {
+      try checkLockLimit(area.flags, length: growth << pageShift)
+      try memory.commit(pages: growth)
+    } catch { return nil }
+    if area.flags.contains(.locked) { counts.locked += growth }
+    account(area.flags, pages: Int64(growth))
+    areasChanged()
+    areas.resize(area, start: address, end: area.end)
+    area.pageOffset -= growth
+    memory.events.stackGrowth += 1
+    return area
+  }
+
+  /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
+  func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
+    guard let entry = table.entry(at: page) else {
+      return area.isAnonymous ? zeroFault(process, area, page, write: write) : fileFault(process, area, page, write: write)
+    }
+    if write, !entry.flags.contains(.writable) { return writeFault(process, area, page, entry) }
+    table.change(page, page + pageSize, removing: [], inserting: write ? [.accessed, .dirty] : .accessed)
+    return .minor
+  }
+
+  /// `do_anonymous_page`: the frame of zeros for a read, one of the process's own for a write.
+  private func zeroFault(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
+    var flags = entryFlags(area).union(.accessed)
+    if !write { return enter(page, memory.zeroFrame, flags.subtracting(.writable), process) }
+    prepareGroup(area)
+    guard let frame = memory.allocateAnonymous(process, area, page, zeroed: true) else { return .outOfMemory }
+    if area.flags.contains(.write) { flags.formUnion([.writable, .dirty]) }
+    return enterAnonymous(process, area, page, frame, flags)
+  }
+
+  private func enterAnonymous(_ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags) -> FaultOutcome {
+    memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
+    let outcome = enter(page, frame, flags, process)
+    if case .minor = outcome {
+      counts.anonymousResident += 1
+      memory.events.demandZero += 1
+    } else {
+      memory.putPage(frame, cpu: process.cpu)
+    }
+    return outcome
+  }
+
+  private func enter(_ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags, _ process: Process) -> FaultOutcome {
+    do throws(MemoryError) {
+      try table.set(page, frame, flags, cpu: process.cpu)
+      return .minor
+    } catch {
+      switch error {
+      case .outOfMemory: return .outOfMemory
+      default: preconditionFailure("a fault's entry was refused: \(error)")
+      }
+    }
+  }
+
+  // MARK: Writes to what is there
+
+  /// `do_wp_page`: a write to a page whose entry does not allow it, in an area that does.
+  private func writeFault(_ process: Process, _ area: Area, _ page: UInt64, _ entry: UserTable.Entry) -> FaultOutcome {
+    let isZero = entry.frame == memory.zeroFrame
+    if !isZero {
+      // SAFETY: a frame of this machine.
+      let record = unsafe memory.records[entry.frame]
+      if unsafe record.pointee.flags.contains(.anonymous) {
+        // The last owner writes without a copy.
+        if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
+          unsafe record.pointee.flags.insert(.exclusive)
+          unsafe record.pointee.flags.remove(.lazilyFree)
+          table.change(page, page + pageSize, removing: [], inserting: [.writable, .dirty, .accessed])
+          memory.events.reusedOnWrite += 1
+          return .minor
+        }
+      } else if area.flags.contains(.shared) {
+        unsafe record.pointee.flags.insert(.dirty)
+        table.change(page, page + pageSize, removing: [], inserting: [.writable, .dirty, .accessed])
+        return .minor
+      }
+    }
+    return copyFault(process, area, page, entry, isZero: isZero)
+  }
+
+  /// `wp_page_copy`.
+  private func copyFault(
+    _ process: Process, _ area: Area, _ page: UInt64, _ entry: UserTable.Entry, isZero: Bool
+  ) -> FaultOutcome {
+    prepareGroup(area)
+    guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else { return .outOfMemory }
+    if !isZero { memory.copyPage(entry.frame, to: frame) }
+    memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
+    table.replace(page, frame, entryFlags(area).union([.writable, .dirty, .accessed]))
+    if isZero {
+      counts.anonymousResident += 1
+      memory.events.demandZero += 1
+      return .minor
+    }
+    // SAFETY: a frame of this machine.
+    let record = unsafe memory.records[entry.frame]
+    if unsafe !record.pointee.flags.contains(.anonymous) {
+      countFilePage(area, by: -1)
+      counts.anonymousResident += 1
+    }
+    unsafe record.pointee.mapCount -= 1
+    memory.putPage(entry.frame, cpu: process.cpu)
+    memory.events.copyOnWrite += 1
+    return .minor
+  }
+
+  // MARK: Files
+
+  /// `do_fault`: a page of a file that has no entry yet.
+  private func fileFault(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
+    let file = area.file!
+    let index = area.pageIndex(at: page, shift: pageShift)
+    let pageCount = (file.size + pageMask) >> pageShift
+    if !write, faultAround(process, area, page, index, pageCount) { return .minor }
+    if index >= pageCount { return .signal(.bus) }
+    let copies = write && !area.flags.contains(.shared)
+    var own: FrameNumber?
+    if copies {
+      prepareGroup(area)
+      own = memory.allocateAnonymous(process, area, page, zeroed: false)
+      if own == nil { return .outOfMemory }
+    }
+    guard let (frame, isNew) = memory.cachePage(process, file, index) else {
+      if let own { free(unused: own, process) }
+      return .outOfMemory
+    }
+    // Only what is read from a disk is a major fault; shared memory is made of zeros.
+    let resolved: FaultOutcome = isNew && file.kind == .regular ? .major : .minor
+    if let own {
+      memory.copyPage(frame, to: own)
+      let outcome = enterAnonymous(process, area, page, own, entryFlags(area).union([.writable, .dirty, .accessed]))
+      if case .minor = outcome { return resolved }
+      return outcome
+    }
+    var flags = entryFlags(area).union(.accessed)
+    if write { flags.formUnion([.writable, .dirty]) }
+    let outcome = enter(page, frame, flags, process)
+    guard case .minor = outcome else { return outcome }
+    hold(area, frame)
+    if write {
+      // SAFETY: a frame of this machine.
+      unsafe memory.records[frame].pointee.flags.insert(.dirty)
+    }
+    return resolved
+  }
+
+  private func free(unused frame: FrameNumber, _ process: Process) {
+    memory.beginAnonymous(frame, index: 0)
+    memory.putPage(frame, cpu: process.cpu)
+  }
+
+  /// Counts an entry for a page of the cache (`page_add_file_rmap`).
+  private func hold(_ area: Area, _ frame: FrameNumber) {
+    // SAFETY: a frame of this machine.
+    let record = unsafe memory.records[frame]
+    unsafe record.pointee.mapCount += 1
+    unsafe record.pointee.references += 1
+    countFilePage(area, by: 1)
+  }
+
+  /// `do_fault_around`, `filemap_map_pages`: enters the pages near `page` that are in memory. Answers whether `page` was among them.
+  private func faultAround(_ process: Process, _ area: Area, _ page: UInt64, _ index: UInt64, _ filePages: UInt64) -> Bool {
+    let window = memory.faultAroundBytes >> pageShift
+    if window <= 1 { return false }
+    let tableEntries = memory.format.indexMasks[0] + 1
+    let first = max(page & ~(window << pageShift - 1), area.start)
+    let firstIndex = index - (page - first) >> pageShift
+    let slot = first >> pageShift & (tableEntries - 1)
+    let last = min(
+      firstIndex - slot + tableEntries - 1, area.pageOffset + pages(area) - 1, firstIndex + window - 1, filePages &- 1)
+    if filePages == 0 || last < firstIndex { return false }
+    var found = false
+    for candidate in firstIndex...last {
+      let address = first + (candidate - firstIndex) << pageShift
+      guard let frame = area.file!.page(candidate), table.entry(at: address) == nil else { continue }
+      guard case .minor = enter(address, frame, entryFlags(area).union(.accessed), process) else { return found }
+      hold(area, frame)
+      if address == page { found = true }
+    }
+    return found
+  }
+}

@@ -1,0 +1,72 @@
+internal import MemoryTypes
+internal import Translation
+
+/// What became of an attempt to make a page accessible for the kernel (`faultin_page`).
+enum PopulateOutcome {
+  case done
+  /// The area does not allow it, or the file ends before it.
+  case bad
+  case outOfMemory
+}
+
+/// Faults that the kernel takes for a process, ahead of its accesses (mm/gup.c: `populate_vma_page_range`, `__mm_populate`).
+extension AddressSpace {
+  /// Makes one page of `area` accessible (`follow_page_mask`, `faultin_page`). `force`: any right of the area will do for a read.
+  func faultIn(_ process: Process, _ area: Area, _ page: UInt64, write: Bool, force: Bool) -> PopulateOutcome {
+    while true {
+      if let entry = table.entry(at: page), !write || entry.flags.contains(.writable) {
+        if write, !entry.flags.contains(.dirty), entry.frame != memory.zeroFrame {
+          // FOLL_TOUCH: the page is as good as written. SAFETY: a frame of this machine.
+          unsafe memory.records[entry.frame].pointee.flags.insert(.dirty)
+        }
+        return .done
+      }
+      switch handle(process, area, page, write: write) {
+      case .minor:
+        process.minorFaults += 1
+        memory.events.faults += 1
+      case .major:
+        process.majorFaults += 1
+        memory.events.faults += 1
+        memory.events.majorFaults += 1
+      case .signal: return .bad
+      case .outOfMemory: return .outOfMemory
+      }
+    }
+  }
+
+  /// Makes the pages of `start ..< end` of `area` accessible as mlock and MAP_POPULATE want them; how it ended, and where.
+  func populateArea(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64) -> (outcome: PopulateOutcome, reached: UInt64) {
+    if area.flags.contains(.lockOnFault) { return (.done, end) }
+    // A write where that breaks copy-on-write; not where it would dirty shared pages for nothing.
+    let write = area.flags.intersection([.write, .shared]) == .write
+    if !area.flags.isAccessible { return (.bad, start) }
+    var page = start
+    while page < end {
+      let outcome = faultIn(process, area, page, write: write, force: true)
+      guard case .done = outcome else { return (outcome, page) }
+      page += pageSize
+    }
+    return (.done, end)
+  }
+
+  /// `__mm_populate`: what cannot be is passed over, or ends it.
+  @discardableResult
+  func populate(_ process: Process, _ start: UInt64, _ length: UInt64, stopsAtError: Bool = false) -> PopulateOutcome {
+    let end = start &+ length
+    var position = start
+    while position < end {
+      guard let area = areas.first(overlapping: position, end) else { break }
+      let stop = min(end, area.end)
+      let (outcome, reached) = populateArea(process, area, max(position, area.start), stop)
+      switch outcome {
+      case .done: position = stop
+      case .bad, .outOfMemory:
+        if stopsAtError { return outcome }
+        _ = reached
+        position = stop
+      }
+    }
+    return .done
+  }
+}

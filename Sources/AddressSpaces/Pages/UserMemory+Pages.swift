@@ -1,0 +1,130 @@
+internal import MemoryTypes
+internal import PhysicalMemory
+internal import Translation
+
+/// Frames for pages: where they come from, who holds them, and when they go back.
+extension UserMemory {
+  func address(_ frame: FrameNumber) -> PhysicalAddress { physical.frameSize.address(of: frame) }
+
+  /// A frame as `policy` (nil: the process's, then local) wants it, for page `index` of what it belongs to; nil where none is left
+  /// (`vma_alloc_folio`).
+  func allocate(
+    _ process: Process, _ policy: MemoryPolicy?, index: UInt64, zeroed: Bool, owner: FrameOwner
+  ) -> FrameNumber? {
+    let home = home(of: process)
+    guard let policy = policy ?? process.policy else { return allocate(process, from: home, only: nil, zeroed, owner) }
+    switch policy.mode {
+    case .default, .local: return allocate(process, from: home, only: nil, zeroed, owner)
+    case .preferred: return allocate(process, from: policy.nodes.first ?? home, only: nil, zeroed, owner)
+    case .interleave: return allocate(process, from: policy.interleaved(index) ?? home, only: nil, zeroed, owner)
+    case .bind: return allocate(process, from: home, only: policy.nodes, zeroed, owner)
+    case .preferredMany:
+      return allocate(process, from: home, only: policy.nodes, zeroed, owner) ?? allocate(process, from: home, only: nil, zeroed, owner)
+    }
+  }
+
+  /// From `node` or, as its fallback order goes, another; from those in `mask` alone where there is one.
+  func allocate(_ process: Process, from node: NodeID, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner) -> FrameNumber? {
+    var request = FrameRequest(cpu: process.cpu, node: node, mobility: .movable, zeroed: zeroed, owner: owner)
+    guard let mask else { return try? physical.allocate(request).start }
+    request.onlyNode = true
+    for candidate in fallbackOrder(of: node) where mask.contains(candidate) {
+      request.node = candidate
+      if let range = try? physical.allocate(request) { return range.start }
+    }
+    return nil
+  }
+
+  /// A private page for `address`: the area's policy, else the process's.
+  func allocateAnonymous(_ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool) -> FrameNumber? {
+    allocate(
+      process, policy(of: area, at: address), index: area.pageIndex(at: address, shift: pageShift), zeroed: zeroed,
+      owner: FrameOwner(.anonymous, id: UInt32(process.pid.rawValue)))
+  }
+
+  /// `__get_vma_policy`: a shared file's own policy, else the area's.
+  func policy(of area: Area, at address: UInt64) -> MemoryPolicy? {
+    if let file = area.file, file.kind == .sharedMemory { return file.policy(of: area.pageIndex(at: address, shift: pageShift)) }
+    return area.policy
+  }
+
+  /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
+  func beginAnonymous(_ frame: FrameNumber, index: UInt64) {
+    // SAFETY: a frame of this machine.
+    unsafe records[frame].pointee = PageRecord(mapCount: 1, references: 1, index: index, flags: [.anonymous, .exclusive])
+  }
+
+  func copyPage(_ source: FrameNumber, to target: FrameNumber) {
+    physical.bytes.copy(from: address(source), to: address(target), size: physical.frameSize.bytes)
+  }
+
+  /// One holder less; the frame goes back with the last.
+  func putPage(_ frame: FrameNumber, cpu: CPUID) {
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[frame]
+    unsafe record.pointee.references -= 1
+    if unsafe record.pointee.references > 0 { return }
+    unsafe record.pointee = PageRecord()
+    free(frame, cpu: cpu)
+  }
+
+  private func free(_ frame: FrameNumber, cpu: CPUID) {
+    do throws(MemoryError) {
+      try physical.free(FrameRange(start: frame, count: FrameCount(1)), cpu: cpu)
+    } catch { preconditionFailure("a process's page could not be given back: \(error)") }
+  }
+
+  // MARK: Page cache
+
+  /// The page of a file, brought into memory if it is not there; nil where no frame is left. `isNew` tells whether it had to be.
+  func cachePage(_ process: Process, _ file: MemoryFile, _ index: UInt64) -> (frame: FrameNumber, isNew: Bool)? {
+    if let frame = file.page(index) { return (frame, false) }
+    let owner = FrameOwner(.pageCache, id: UInt32(truncatingIfNeeded: file.number))
+    let frame: FrameNumber?
+    if file.kind == .sharedMemory {
+      // `shmem_pseudo_vma_init`: interleaving is shifted by the file's number.
+      frame = allocate(process, file.policy(of: index), index: index &+ file.number, zeroed: true, owner: owner)
+    } else if let policy = process.policy, policy.mode == .interleave, let node = policy.nodes.next(behind: process.lastInterleaved) {
+      process.lastInterleaved = node.rawValue
+      frame = allocate(process, from: node, only: nil, true, owner)
+    } else {
+      frame = allocate(process, nil, index: index, zeroed: true, owner: owner)
+    }
+    guard let frame else { return nil }
+    // SAFETY: a frame of this machine.
+    unsafe records[frame].pointee = PageRecord(mapCount: 0, references: 1, index: index, flags: [])
+    file.setPage(index, frame)
+    return (frame, true)
+  }
+
+  func removeFromCache(_ file: MemoryFile, _ index: UInt64) {
+    guard let frame = file.page(index) else { return }
+    file.setPage(index, nil)
+    putPage(frame, cpu: currentCPU)
+  }
+
+  /// Takes pages out of a file, and out of every process that maps them (`shmem_fallocate`'s hole, `unmap_mapping_range`).
+  func punchHole(_ file: MemoryFile, _ range: Range<UInt64>) {
+    for pid in pids {
+      guard let space = process(pid)?.space else { continue }
+      space.areas.forEach { area in
+        guard area.file === file else { return }
+        let first = max(range.lowerBound, area.pageOffset)
+        let end = min(range.upperBound, area.pageOffset + space.pages(area))
+        if first < end {
+          let start = area.start + (first - area.pageOffset) << pageShift
+          space.zap(area, start, start + (end - first) << pageShift)
+        }
+      }
+    }
+    for index in file.cachedIndices where range.contains(index) { removeFromCache(file, index) }
+  }
+
+  /// MADV_WILLNEED on a file: its pages are read ahead of their use. Memory of shared files is there already or is to be zeros.
+  func readAhead(_ area: Area, _ start: UInt64, _ end: UInt64, for process: Process) {
+    guard let file = area.file, file.kind == .regular else { return }
+    var index = area.pageIndex(at: start, shift: pageShift)
+    let last = min(area.pageIndex(at: end, shift: pageShift), (file.size + (1 << pageShift) - 1) >> pageShift)
+    while index < last, cachePage(process, file, index) != nil { index += 1 }
+  }
+}

@@ -1,0 +1,54 @@
+public import MemoryTypes
+
+/// A process: its address space, its CPU, its policy, and what it has been charged with.
+public final class Process {
+  public let pid: ProcessID
+  public let parent: ProcessID
+  /// As `comm` and `status` show it.
+  public var name: String
+  public internal(set) var space: AddressSpace
+  /// Where it runs: new pages come from that CPU's node.
+  public internal(set) var cpu: CPUID
+  /// The CPUs that it may run on, ascending.
+  public internal(set) var allowedCPUs: [CPUID]
+  /// set_mempolicy's; nil: the default, local.
+  public internal(set) var policy: MemoryPolicy?
+  /// The node that interleaving took last (`il_prev`).
+  var lastInterleaved = NodeMask.capacity - 1
+  public internal(set) var minorFaults: UInt64 = 0
+  public internal(set) var majorFaults: UInt64 = 0
+  /// -1000 (never killed) to 1000.
+  public internal(set) var oomScoreAdjustment = 0
+
+  init(pid: ProcessID, parent: ProcessID, name: String, space: AddressSpace, cpu: CPUID, allowedCPUs: [CPUID]) {
+    self.pid = pid
+    self.parent = parent
+    self.name = name
+    self.space = space
+    self.cpu = cpu
+    self.allowedCPUs = allowedCPUs
+  }
+
+  /// The end of the heap at first: what scripts count breaks from.
+  public var breakStart: UInt64 { space.layout.heapStart }
+}
+
+/// What the kernel does to a process instead of returning to it.
+public enum Signal: Hashable, Sendable {
+  public enum Code: Int32, Sendable { case mapError = 1, accessError = 2, kernel = 128, busAddress = 3 }
+  case segmentation(Code)
+  case bus
+  /// Out of memory: the process is gone.
+  case killed
+
+  /// As transcripts print it.
+  public var text: String {
+    switch self {
+    case .segmentation(.mapError): "SIGSEGV SEGV_MAPERR"
+    case .segmentation(.accessError): "SIGSEGV SEGV_ACCERR"
+    case .segmentation: "SIGSEGV"
+    case .bus: "SIGBUS"
+    case .killed: "SIGKILL"
+    }
+  }
+}

@@ -1,0 +1,106 @@
+public import MemoryTypes
+internal import PhysicalMemory
+internal import Translation
+
+/// A process's own accesses to its memory.
+extension UserMemory {
+  /// What an access came to.
+  public enum AccessOutcome: Sendable {
+    /// With the minor faults that it took.
+    case done(faults: UInt64)
+    case signal(Signal)
+  }
+
+  /// Reads `buffer.count` bytes as the process would, faults included. What was read before a signal is in the buffer.
+  public func load(_ process: Process, _ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> AccessOutcome {
+    access(process, address, UInt64(buffer.count), write: false) { physicalAddress, offset, count in
+      // SAFETY: `offset` and `count` lie inside the buffer: they are parts of its length.
+      unsafe physical.bytes.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: buffer[Int(offset)..<Int(offset + count)]), at: physicalAddress)
+    }
+  }
+
+  /// Writes bytes as the process would. What was written before a signal stays.
+  public func store(_ process: Process, _ address: UInt64, _ bytes: UnsafeRawBufferPointer) -> AccessOutcome {
+    access(process, address, UInt64(bytes.count), write: true) { physicalAddress, offset, count in
+      // SAFETY: `offset` and `count` lie inside the bytes: they are parts of their length.
+      let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[Int(offset)..<Int(offset + count)])
+      do throws(MemoryError) {
+        try unsafe physical.bytes.write(part, at: physicalAddress)
+      } catch { preconditionFailure("a page outside of memory: \(error)") }
+    }
+  }
+
+  private func access(
+    _ process: Process, _ start: UInt64, _ length: UInt64, write: Bool, _ body: (PhysicalAddress, UInt64, UInt64) -> Void
+  ) -> AccessOutcome {
+    currentCPU = process.cpu
+    let before = process.minorFaults
+    var done: UInt64 = 0
+    while done < length {
+      let address = start &+ done
+      let count = min(length - done, (1 << pageShift) - address & (1 << pageShift - 1))
+      switch translate(process, address, write: write) {
+      case .success(let physicalAddress): body(physicalAddress, done, count)
+      case .failure(let refusal): return .signal(refusal.signal)
+      }
+      done += count
+    }
+    return .done(faults: process.minorFaults - before)
+  }
+
+  struct Refusal: Error { var signal: Signal }
+
+  /// Where an address leads, after the faults that it takes.
+  func translate(_ process: Process, _ address: UInt64, write: Bool) -> Result<PhysicalAddress, Refusal> {
+    // A general protection fault, which has no address: its code is SI_KERNEL.
+    if !format.isCanonical(VirtualAddress(address)) { return refuse(.segmentation(.kernel)) }
+    let space = process.space
+    if address >= space.layout.userEnd { return refuse(.segmentation(.mapError)) }
+    while true {
+      let page = space.roundedDown(address)
+      let entry = space.table.entry(at: page)
+      if let entry, entry.flags.isSuperset(of: [.present, .user]), !write || entry.flags.contains(.writable) {
+        let needed: PageFlags = write ? [.accessed, .dirty] : .accessed
+        if !entry.flags.isSuperset(of: needed) {
+          space.table.change(page, page + 1 << pageShift, removing: [], inserting: needed)
+        }
+        return .success(self.address(entry.frame) + ByteCount(address - page))
+      }
+      switch space.fault(process, address, write: write, wasPresent: entry?.flags.contains(.present) ?? false) {
+      case .minor, .major: continue
+      case .signal(let signal): return refuse(signal)
+      case .outOfMemory:
+        guard let victim = killForMemory() else { return refuse(.killed) }
+        if victim === process { return refuse(.killed) }
+      }
+    }
+  }
+
+  private func refuse(_ signal: Signal) -> Result<PhysicalAddress, Refusal> {
+    events.invalid += 1
+    return .failure(Refusal(signal: signal))
+  }
+
+  // MARK: Out of memory
+
+  /// `oom_badness`: the pages that a process's end would free, shifted by its adjustment; nil where it may not be killed.
+  public func oomBadness(_ process: Process) -> Int64? {
+    if process.oomScoreAdjustment == -1000 { return nil }
+    let counts = process.space.counts
+    let tables = UInt64(process.space.table.pages.tableCount)
+    return Int64(counts.resident + tables) + Int64(process.oomScoreAdjustment) * Int64(totalPages / 1000)
+  }
+
+  /// Kills the process with the highest badness (`out_of_memory`); nil where none may be killed.
+  func killForMemory() -> Process? {
+    var worst: (process: Process, badness: Int64)?
+    for pid in pids {
+      guard let process = process(pid), let badness = oomBadness(process) else { continue }
+      if worst.map({ badness > $0.badness }) ?? true { worst = (process, badness) }
+    }
+    guard let worst else { return nil }
+    exit(worst.process)
+    return worst.process
+  }
+}

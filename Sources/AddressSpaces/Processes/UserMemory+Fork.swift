@@ -1,0 +1,99 @@
+public import MemoryTypes
+internal import Translation
+
+/// fork(2) and exit(2) (kernel/fork.c: `dup_mmap`; mm/memory.c: `copy_page_range`; mm/mmap.c: `exit_mmap`).
+extension UserMemory {
+  /// A child that shares the parent's pages until either writes to them. ENOMEM where there is no memory for its tables.
+  public func fork(_ parent: Process) throws(CallError) -> Process {
+    currentCPU = parent.cpu
+    let pid = nextPID()
+    let space: AddressSpace
+    do throws(MemoryError) {
+      space = try makeSpace(pid, parent.space.layout, parent.cpu)
+    } catch { throw .outOfMemory }
+    let child = Process(
+      pid: pid, parent: parent.pid, name: parent.name, space: space, cpu: parent.cpu, allowedCPUs: parent.allowedCPUs)
+    child.policy = parent.policy
+    child.lastInterleaved = parent.lastInterleaved
+    child.oomScoreAdjustment = parent.oomScoreAdjustment
+    do throws(CallError) {
+      try copyAreas(of: parent.space, to: space, child)
+    } catch {
+      tearDown(space)
+      throw error
+    }
+    add(child)
+    return child
+  }
+
+  private func copyAreas(of parent: AddressSpace, to child: AddressSpace, _ process: Process) throws(CallError) {
+    child.breakEnd = parent.breakEnd
+    child.counts.total = parent.counts.total
+    child.counts.data = parent.counts.data
+    child.counts.executable = parent.counts.executable
+    child.counts.stack = parent.counts.stack
+    var next = parent.areas.lowest
+    while let area = next {
+      next = parent.areas.after(area)
+      if area.flags.contains(.dontFork) {
+        child.account(area.flags, pages: -Int64(parent.pages(area)))
+        continue
+      }
+      if area.flags.contains(.accounted) { try commit(pages: parent.pages(area)) }
+      let copy = Area(
+        start: area.start, end: area.end, flags: area.flags.subtracting(.lock), pageOffset: area.pageOffset, file: area.file,
+        policy: area.policy)
+      area.file?.users += 1
+      let wiped = area.flags.contains(.wipeOnFork)
+      if !wiped { copy.links = area.links.forked() }
+      child.areas.insert(copy)
+      // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
+      if !wiped, area.links.group != nil { try copyEntries(area, of: parent, to: child, process) }
+    }
+  }
+
+  /// `copy_pte_range`.
+  private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) throws(CallError) {
+    let protects = area.flags.copiesOnWrite
+    let cleared: PageFlags = protects ? .writable : []
+    var failed = false
+    var copied: [(UInt64, UserTable.Entry)] = []
+    parent.table.change(area.start, area.end, removing: cleared, inserting: []) { copied.append(($0, $1)) }
+    for (address, entry) in copied {
+      var flags = entry.flags.subtracting(cleared).subtracting(.accessed)
+      if area.flags.contains(.shared) { flags.remove(.dirty) }
+      do throws(MemoryError) {
+        try child.table.set(address, entry.frame, flags, cpu: process.cpu)
+      } catch {
+        failed = true
+        break
+      }
+      if entry.frame == zeroFrame { continue }
+      // SAFETY: a frame of this machine.
+      let record = unsafe records[entry.frame]
+      unsafe record.pointee.references += 1
+      unsafe record.pointee.mapCount += 1
+      if unsafe record.pointee.flags.contains(.anonymous) {
+        unsafe record.pointee.flags.remove(.exclusive)
+        child.counts.anonymousResident += 1
+      } else {
+        child.countFilePage(area, by: 1)
+      }
+    }
+    if failed { throw .outOfMemory }
+  }
+
+  /// Ends a process: everything it held goes back.
+  public func exit(_ process: Process) {
+    currentCPU = process.cpu
+    remove(process)
+    tearDown(process.space)
+  }
+
+  func tearDown(_ space: AddressSpace) {
+    while let area = space.areas.lowest {
+      // What lies in one area at a time: the call cannot fail, as nothing is split.
+      do throws(CallError) { try space.unmapAligned(area.start, area.end) } catch { preconditionFailure("\(error)") }
+    }
+  }
+}

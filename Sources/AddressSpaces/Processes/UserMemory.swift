@@ -1,0 +1,221 @@
+internal import Glibc
+public import MemoryTypes
+public import PhysicalMemory
+public import Translation
+
+/// The processes of a machine, their address spaces, and what they share: pages and their records, files in memory, limits.
+///
+/// One history: callers see to it that one call is carried out at a time.
+public final class UserMemory {
+  let physical: PhysicalMemory
+  let kernelTable: PageTable
+  public let format: PageFormat
+  let settings: Settings
+  public var limits: Limits
+  var records: PageRecords
+  /// What reads of untouched private pages show: one frame of zeros for all.
+  let zeroFrame: FrameNumber
+  private(set) var processes: [ProcessID: Process] = [:]
+  private var lastPID: Int32 = 0
+  private var lastFileNumber: UInt64
+  var random: SplitMix64
+  /// Pages that areas and files may come to need (`vm_committed_as`).
+  public internal(set) var committedPages: UInt64 = 0
+  /// Pages that the machine could ever hand out.
+  let totalPages: UInt64
+  /// The nodes with memory (`node_states[N_MEMORY]`).
+  public let nodesWithMemory: NodeMask
+  private let fallbackOrders: [NodeID: [NodeID]]
+  let homeNodes: [CPUID: NodeID]
+  /// In bytes: `sys/kernel/debug/fault_around_bytes`.
+  public var faultAroundBytes: UInt64 = 65536
+  public internal(set) var events = Events()
+  /// The CPU of the process whose call is being carried out: frames that it gives back go to that CPU's lists.
+  var currentCPU = CPUID(0)
+
+  /// What the machine settles before its first process.
+  public struct Settings: Sendable {
+    public var seed: UInt64
+    public var randomizesLayout: Bool
+    /// Mappings that are writable and executable at once are refused with EACCES.
+    public var enforcesWriteXorExecute: Bool
+    /// Each CPU's node.
+    public var homeNodes: [CPUID: NodeID]
+    /// Which frames are which node's memory: disjoint.
+    public var nodeFrames: [(frames: FrameRange, node: NodeID)]
+    public init(
+      seed: UInt64, randomizesLayout: Bool, enforcesWriteXorExecute: Bool, homeNodes: [CPUID: NodeID],
+      nodeFrames: [(frames: FrameRange, node: NodeID)]
+    ) {
+      self.nodeFrames = nodeFrames.sorted { $0.frames.start < $1.frames.start }
+      self.seed = seed
+      self.randomizesLayout = randomizesLayout
+      self.enforcesWriteXorExecute = enforcesWriteXorExecute
+      self.homeNodes = homeNodes
+    }
+  }
+
+  /// What vmstat counts of faults.
+  public struct Events: Equatable, Sendable {
+    public var faults: UInt64 = 0
+    public var majorFaults: UInt64 = 0
+    public var demandZero: UInt64 = 0
+    public var copyOnWrite: UInt64 = 0
+    public var reusedOnWrite: UInt64 = 0
+    public var stackGrowth: UInt64 = 0
+    public var invalid: UInt64 = 0
+    public var migrated: UInt64 = 0
+  }
+
+  /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had.
+  public init(physical: PhysicalMemory, kernelTable: PageTable, settings: Settings) throws(MemoryError) {
+    self.physical = physical
+    self.kernelTable = kernelTable
+    format = kernelTable.format
+    self.settings = settings
+    homeNodes = settings.homeNodes
+    random = SplitMix64(seed: settings.seed)
+    let frames = physical.bytes.size.rawValue >> kernelTable.format.pageShift
+    records = PageRecords(frames: frames)
+    zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
+    let withMemory = physical.nodes.filter { !physical.zones(of: $0).isEmpty }
+    nodesWithMemory = NodeMask(withMemory)
+    fallbackOrders = Dictionary(uniqueKeysWithValues: physical.nodes.map { ($0, physical.fallbackOrder(of: $0)) })
+    totalPages = physical.snapshot().nodes.reduce(0) { $0 + $1.managed.rawValue }
+    limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
+    // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
+    lastFileNumber = Self.firstFileNumber - 1
+  }
+
+  public var pageShift: UInt64 { format.pageShift }
+  /// The size of the default huge page: a leaf of the level above the base pages.
+  public var hugePageSize: UInt64 { format.pageSize(level: 1).rawValue }
+
+  // MARK: Processes
+
+  public func process(_ pid: ProcessID) -> Process? { processes[pid] }
+  /// In ascending order.
+  public var pids: [ProcessID] { processes.keys.sorted() }
+
+  /// A new process with a stack and nothing else, on `cpu`. Throws `outOfMemory`, `noSuchCPU`.
+  @discardableResult
+  public func spawn(name: String, cpu: CPUID = CPUID(0)) throws(MemoryError) -> Process {
+    guard homeNodes[cpu] != nil else { throw .noSuchCPU(cpu) }
+    let pid = ProcessID(lastPID + 1)
+    var layout = UserLayout(format)
+    if settings.randomizesLayout { layout.randomize(&random, pageShift: pageShift) }
+    let space = try makeSpace(pid, layout, cpu)
+    lastPID += 1
+    let process = Process(
+      pid: pid, parent: ProcessID(0), name: name, space: space, cpu: cpu, allowedCPUs: homeNodes.keys.sorted())
+    // As large as Linux makes a stack when it starts a program (`setup_arg_pages`): 128 KiB and the arguments' page.
+    let size = min(33 << pageShift, layout.stackLimit)
+    let flags: AreaFlags = [.read, .write, .mayRead, .mayWrite, .mayExecute, .growsDown, .accounted, .softDirty]
+    let start = layout.stackTop - size
+    space.areas.insert(Area(start: start, end: layout.stackTop, flags: flags, pageOffset: start >> pageShift))
+    space.account(flags, pages: Int64(size >> pageShift))
+    committedPages += size >> pageShift
+    processes[pid] = process
+    return process
+  }
+
+  func makeSpace(_ pid: ProcessID, _ layout: UserLayout, _ cpu: CPUID) throws(MemoryError) -> AddressSpace {
+    let pages = try PageTable(
+      space: UInt32(pid.rawValue), kernel: kernelTable, enforcesWriteXorExecute: settings.enforcesWriteXorExecute, cpu: cpu)
+    return AddressSpace(memory: self, table: UserTable(pages: pages, memory: self), layout: layout)
+  }
+
+  func nextPID() -> ProcessID {
+    lastPID += 1
+    return ProcessID(lastPID)
+  }
+  func add(_ process: Process) { processes[process.pid] = process }
+  func remove(_ process: Process) { processes[process.pid] = nil }
+
+  // MARK: Flushes
+
+  /// Discharges what a change of a table asks for.
+  func flush(_ obligation: consuming FlushObligation, of table: PageTable) {
+    obligation.withoutCPUs()
+  }
+
+  // MARK: Nodes
+
+  func home(of process: Process) -> NodeID { homeNodes[process.cpu] ?? NodeID(0) }
+  /// The nodes with memory, best first, as a request of `node` tries them.
+  func fallbackOrder(of node: NodeID) -> [NodeID] { fallbackOrders[node] ?? [] }
+
+  // MARK: Commit
+
+  /// `__vm_enough_memory`: promises pages to a process. ENOMEM where the overcommit mode does not allow it.
+  func commit(pages: UInt64) throws(CallError) {
+    switch limits.overcommit {
+    case .always: break
+    case .guess: if pages > totalPages { throw .outOfMemory }
+    case .never:
+      if committedPages + pages > totalPages * limits.overcommitRatio / 100 { throw .outOfMemory }
+    }
+    committedPages += pages
+  }
+  func uncommit(pages: UInt64) { committedPages -= min(pages, committedPages) }
+
+  /// EACCES where W^X is enforced and both are asked for.
+  func checkWriteXorExecute(_ flags: AreaFlags) throws(CallError) {
+    if settings.enforcesWriteXorExecute, flags.isSuperset(of: [.write, .execute]) { throw .accessDenied }
+  }
+
+  // MARK: Files
+
+  /// shmem_reserve_inode's first number for a process: kernel-internal tmpfs numbers its files in batches of 1024 a CPU. Interleaving
+  /// over shared memory begins at the file's number, so that the number shows in where pages lie.
+  static var firstFileNumber: UInt64 { 1026 }
+
+  /// A file for MAP_SHARED|MAP_ANONYMOUS (`shmem_zero_setup`), held by the area it is made for.
+  func makeSharedFile(size: UInt64) -> MemoryFile {
+    lastFileNumber += 1
+    let file = MemoryFile(kind: .sharedMemory, number: lastFileNumber, path: "/dev/zero (deleted)", size: size)
+    file.users = 1
+    return file
+  }
+
+  /// A file of the user's, held by the caller until it is dropped.
+  public func makeFile(path: String, size: UInt64) -> MemoryFile {
+    lastFileNumber += 1
+    let file = MemoryFile(kind: .regular, number: lastFileNumber, path: path, size: size)
+    file.users = 1
+    return file
+  }
+
+  func makeHugeFile(size: UInt64, reserve: Bool) throws(CallError) -> MemoryFile {
+    // No pool holds huge pages until one is asked for (`nr_hugepages` 0): what is reserved must be there.
+    throw .outOfMemory
+  }
+
+  /// One user less; with the last the file's pages go.
+  func drop(_ file: MemoryFile) {
+    file.users -= 1
+    if file.users > 0 { return }
+    for index in file.cachedIndices { removeFromCache(file, index) }
+  }
+}
+
+/// What processes may have, as `/proc/sys/vm` and setrlimit(2) say; Linux's defaults.
+public struct Limits: Sendable {
+  public enum Overcommit: Int, Sendable { case guess = 0, always = 1, never = 2 }
+  /// Areas a process (`max_map_count`).
+  public var mapCount = 65530
+  /// The lowest address that unprivileged processes may map (`mmap_min_addr`), in bytes.
+  public var lowestAddress: UInt64 = 65536
+  public var overcommit = Overcommit.guess
+  /// Percent (`overcommit_ratio`).
+  public var overcommitRatio: UInt64 = 50
+  /// RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, in bytes.
+  public var addressSpace = UInt64.max
+  public var data = UInt64.max
+  public var lockedMemory: UInt64 = 8 << 20
+  /// What a stack keeps free below itself, in bytes (`stack_guard_gap`, 256 pages).
+  public var stackGuardGap: UInt64
+  /// Root's capabilities: no limit on locked memory, addresses below `lowestAddress` allowed.
+  public var isPrivileged = true
+  init(pageSize: UInt64) { stackGuardGap = 256 * pageSize }
+}

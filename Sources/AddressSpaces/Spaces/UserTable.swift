@@ -1,0 +1,116 @@
+internal import MemoryTypes
+internal import Translation
+
+/// A process's page table as faults see it: entries at addresses, each change followed by the flush that it needs.
+final class UserTable {
+  /// Nil once the space is torn down.
+  let pages: PageTable
+  private unowned let memory: UserMemory
+  private let shift: UInt64
+
+  struct Entry {
+    /// The frame of the base page asked for, also inside a larger page.
+    var frame: FrameNumber
+    var flags: PageFlags
+    /// 0 for a base page.
+    var level: Int
+  }
+
+  init(pages: PageTable, memory: UserMemory) {
+    self.pages = pages
+    self.memory = memory
+    shift = pages.format.pageShift
+  }
+
+  /// What maps or holds the page at `address`; nil where nothing does.
+  func entry(at address: UInt64) -> Entry? {
+    guard let mapping = pages.mapping(at: VirtualAddress(address)) else { return nil }
+    let inside = mapping.level == 0 ? 0 : (address - mapping.address.rawValue) >> shift
+    return Entry(frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
+  }
+
+  /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
+  func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {
+    try pages.map(
+      VirtualAddress(address), to: FrameRange(start: frame, count: FrameCount(1)), flags: flags, sizes: .base, cpu: cpu)
+  }
+
+  /// Enters a huge page: frames that follow one another, at a leaf of `level`.
+  func setHuge(_ address: UInt64, _ frames: FrameRange, _ flags: PageFlags, level: Int, cpu: CPUID) throws(MemoryError) {
+    try pages.map(VirtualAddress(address), to: frames, flags: flags, sizes: .exactly(level: level), cpu: cpu)
+  }
+
+  /// Exchanges what a page leads to.
+  func replace(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags) {
+    settle { () throws(MemoryError) in try pages.replace(VirtualAddress(address), with: frame, flags: flags) }
+  }
+
+  /// Removes and inserts flags of every entry in the range; each is shown as it was before.
+  func change(
+    _ start: UInt64, _ end: UInt64, removing: PageFlags, inserting: PageFlags, _ visit: (UInt64, Entry) -> Void = { _, _ in }
+  ) {
+    settle { () throws(MemoryError) in
+      try pages.change(range(start, end), removing: removing, inserting: inserting) { visit($0.address.rawValue, entry($0)) }
+    }
+  }
+
+  /// Takes every entry of the range out; each is shown as it was.
+  func clear(_ start: UInt64, _ end: UInt64, _ visit: (UInt64, Entry) -> Void) {
+    settle { () throws(MemoryError) in
+      try pages.unmap(range(start, end), holes: .skipped) { visit($0.address.rawValue, entry($0)) }
+    }
+  }
+
+  /// Every entry of the range, ascending; `body` must not change the table.
+  func forEach(_ start: UInt64, _ end: UInt64, _ body: (UInt64, Entry) -> Void) {
+    do throws(MemoryError) {
+      try pages.forEachMapping(in: range(start, end)) { mapping, _ in
+        body(mapping.address.rawValue, entry(mapping))
+        return true
+      }
+    } catch { preconditionFailure("\(error)") }
+  }
+
+  /// Moves the entries of a range to another address (`move_page_tables`). Answers false where no frame is left for a table; what was
+  /// moved by then has been moved back.
+  func move(from source: UInt64, to target: UInt64, length: UInt64, cpu: CPUID) -> Bool {
+    if length == 0 { return true }
+    var moved: [(offset: UInt64, entry: Entry)] = []
+    clear(source, source + length) { moved.append(($0 - source, $1)) }
+    for (position, item) in moved.enumerated() {
+      do throws(MemoryError) {
+        try enter(target + item.offset, item.entry, cpu)
+      } catch {
+        clear(target, target + length) { _, _ in }
+        // The tables that were there a moment ago can be made again: their frames have just been given back.
+        for item in moved[..<position] + moved[position...] { try? enter(source + item.offset, item.entry, cpu) }
+        return false
+      }
+    }
+    return true
+  }
+
+  private func enter(_ address: UInt64, _ entry: Entry, _ cpu: CPUID) throws(MemoryError) {
+    if entry.level == 0 {
+      try set(address, entry.frame, entry.flags, cpu: cpu)
+    } else {
+      let count = FrameCount(pages.format.basePages(level: entry.level))
+      try setHuge(address, FrameRange(start: entry.frame, count: count), entry.flags, level: entry.level, cpu: cpu)
+    }
+  }
+
+  private func range(_ start: UInt64, _ end: UInt64) -> PageRange {
+    PageRange(VirtualAddress(start), pageCount: (end - start) >> shift)
+  }
+
+  private func entry(_ mapping: Mapping) -> Entry {
+    Entry(frame: FrameNumber(mapping.physical.rawValue >> shift), flags: mapping.flags, level: mapping.level)
+  }
+
+  /// Carries out a change whose range lies in an area, which therefore cannot be refused, and the flush that it asks for.
+  private func settle(_ change: () throws(MemoryError) -> FlushObligation) {
+    do throws(MemoryError) {
+      memory.flush(try change(), of: pages)
+    } catch { preconditionFailure("\(error)") }
+  }
+}

@@ -1,0 +1,37 @@
+public import AddressSpaces
+internal import MemoryTypes
+
+/// Carries out lines with calls on a machine's processes, and gives each back with its outcome.
+public struct CallSession {
+  private let memory: UserMemory
+
+  public init(_ memory: UserMemory) { self.memory = memory }
+
+  /// Whether a line is a call rather than a word: a name with a bracket behind it, or a process in front.
+  public static func isCall(_ line: some StringProtocol) -> Bool {
+    let body = line.drop { $0 == " " || $0 == "\t" }
+    if body.hasPrefix("[") { return true }
+    return body.drop { $0.isLetter || $0.isNumber || $0 == "_" }.hasPrefix("(")
+  }
+
+  /// `[pid N] CALL = RESULT`, without a newline at its end; nil for empty lines and comments. What the process makes of the call, errors
+  /// and signals included, is its outcome; only what is no call is thrown, and then nothing has changed.
+  public func carryOut(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
+    let body = line.drop { $0 == " " || $0 == "\t" }
+    if body.isEmpty || body.hasPrefix("#") { return nil }
+    let call = try CallSyntax(line)
+    guard let row = CallRow.byName[call.name] else {
+      throw CallSyntaxError(kind: .unknownCall(call.name), column: line.utf8.count - call.text.utf8.count + 1)
+    }
+    try row.check(call)
+    let head = "[pid \(call.pid)] \(call.text)"
+    guard let process = memory.process(ProcessID(call.pid)) else { return head + " = ? no such process" }
+    let context = CallContext(memory: memory, process: process, arguments: call.arguments)
+    do throws(CallError) {
+      return head + (try row.run(context)).suffix
+    } catch { return head + CallOutcome.failed(error).suffix }
+  }
+
+  /// Each call's usage and what it does.
+  public static var help: [(usage: String, summary: String)] { CallRow.all.map { ($0.usage, $0.summary) } }
+}

@@ -1,0 +1,41 @@
+import Commands
+import AddressSpaces
+import MemoryTypes
+import PhysicalMemory
+import Topology
+import Translation
+
+/// A machine's memory with process 1 on CPU 0, as `replay` starts it.
+struct CallMachine {
+  let memory: UserMemory
+  private let frames: TableFrames
+
+  init(_ name: String = "four-node", profile: Profile = .linux, wx: Bool = false, format: PageFormat? = nil) throws {
+    var description = MachineDescription.preset(named: name)!
+    description.settings.profile = profile
+    let physical = try PhysicalMemory(description)
+    frames = unsafe try TableFrames(
+      base: physical.bytes.base, size: physical.bytes.size, frameSize: physical.frameSize, source: TableFrameSource(physical),
+      keeper: physical)
+    let format = format ?? PageFormat.standard(for: description.architecture)
+    let kernel = try PageTable(kernelOf: frames, format: format)
+    let settings = UserMemory.Settings(
+      seed: 0, randomizesLayout: false, enforcesWriteXorExecute: wx,
+      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }),
+      nodeFrames: description.nodes.flatMap { node in
+        node.memory.map { (physical.frameSize.framesInside($0), node.id) }
+      })
+    memory = try UserMemory(physical: physical, kernelTable: kernel, settings: settings)
+    try memory.spawn(name: "init")
+  }
+
+  /// The script's transcript.
+  func replay(_ script: String) throws -> String {
+    let session = CallSession(memory)
+    var transcript = ""
+    for line in script.split(separator: "\n") {
+      if let text = try session.carryOut(line) { transcript += text + "\n" }
+    }
+    return transcript
+  }
+}

@@ -1,0 +1,62 @@
+import Glibc
+import Testing
+
+/// Scripts that a real kernel carried out (Linux 6.1, four nodes, transparent_hugepage=never), with what it answered.
+@Suite struct TranscriptTests {
+  /// The repository's own copies.
+  static let fixtures = ["fork-cow", "numa", "policies", "stack", "random-1", "random-7"]
+  /// All of the oracle's, where it is at hand.
+  static let oracle: [String] = (try? names(in: oracleFolder)) ?? []
+  static let fixtureFolder = folder(above: #filePath, 2) + "/Fixtures/calls"
+  static let oracleFolder = folder(above: #filePath, 5) + "/shared/oracle/transcripts"
+
+  @Test(arguments: fixtures) func reproducesFixture(_ name: String) throws {
+    try compare(Self.fixtureFolder + "/" + name)
+  }
+
+  @Test(.enabled(if: !oracle.isEmpty, "the oracle's transcripts are not beside the repository"), arguments: oracle)
+  func reproducesOracle(_ name: String) throws {
+    try compare(Self.oracleFolder + "/" + name)
+  }
+
+  private func compare(_ path: String) throws {
+    let ours = try CallMachine().replay(Self.read(path + ".calls")).split(separator: "\n", omittingEmptySubsequences: false)
+    let theirs = Self.read(path + ".linux").split(separator: "\n", omittingEmptySubsequences: false)
+    var differences: [String] = []
+    for index in 0..<max(ours.count, theirs.count) where differences.count < 5 {
+      let our = index < ours.count ? ours[index] : "(nothing)"
+      let their = index < theirs.count ? theirs[index] : "(nothing)"
+      if our != their { differences.append("line \(index + 1):\n  ours  \(our)\n  linux \(their)") }
+    }
+    #expect(differences.isEmpty, "\(differences.joined(separator: "\n"))")
+  }
+
+  static func folder(above path: String, _ levels: Int) -> String {
+    path.split(separator: "/").dropLast(levels).reduce("") { $0 + "/" + $1 }
+  }
+
+  static func names(in folder: String) throws -> [String] {
+    guard let directory = unsafe opendir(folder) else { return [] }
+    defer { unsafe closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name.hasSuffix(".calls") { names.append(String(name.dropLast(6))) }
+    }
+    return names.sorted()
+  }
+
+  static func read(_ path: String) -> String {
+    guard let file = unsafe fopen(path, "r") else { return "" }
+    defer { unsafe fclose(file) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = unsafe buffer.withUnsafeMutableBytes { unsafe fread($0.baseAddress, 1, $0.count, file) }
+      if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+      bytes += buffer.prefix(count)
+    }
+  }
+}
