@@ -199,15 +199,17 @@ extension UserMemory {
     for rawAddress in addresses {
       let address = space.roundedDown(rawAddress)
       if let node, node < 0 || node >= NodeMask.capacity || !nodesWithMemory.contains(NodeID(node)) { throw .noDevice }
-      guard space.areas.area(at: rawAddress) != nil else {
+      guard let area = space.areas.area(at: rawAddress) else {
         status.append(-CallError.badAddress.rawValue)
         continue
       }
-      guard let entry = space.table.entry(at: address) else {
-        status.append(-CallError.noEntry.rawValue)
+      // FOLL_DUMP: no page where there could be one, and the frame of zeros, are bad addresses; a page that a file may have is absent,
+      // and so is one that the process may not see (`no_page_table`, `follow_page_pte`).
+      guard let entry = space.table.entry(at: address), entry.flags.contains(.present) else {
+        let isHeld = space.table.entry(at: address) != nil
+        status.append(-(area.isAnonymous && !isHeld ? CallError.badAddress : CallError.noEntry).rawValue)
         continue
       }
-      // FOLL_DUMP: the frame of zeros is no page of the process's.
       if entry.frame == zeroFrame {
         status.append(-CallError.badAddress.rawValue)
         continue

@@ -223,7 +223,7 @@ extension AddressSpace {
     let firstIndex = index - (page - first) >> pageShift
     let slot = first >> pageShift & (tableEntries - 1)
     let last = min(
-      firstIndex - slot + tableEntries - 1, area.pageOffset + pages(area) - 1, firstIndex + window - 1, filePages &- 1)
+      firstIndex + (tableEntries - 1 - slot), area.pageOffset + pages(area) - 1, firstIndex + window - 1, filePages &- 1)
     if filePages == 0 || last < firstIndex { return false }
     var found = false
     for candidate in firstIndex...last {

@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 
 /// What a shared or file mapping shows: bytes with a size, some of whose pages are in memory (an inode and its page cache).
 public final class MemoryFile {

@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 
 /// Where a process's or an area's new pages shall lie (Linux's `struct mempolicy`).
 public struct MemoryPolicy: Hashable, Sendable {

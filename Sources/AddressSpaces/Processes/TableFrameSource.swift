@@ -11,6 +11,10 @@ public final class TableFrameSource: TableSource {
     try physical.allocate(FrameRequest(cpu: cpu, zeroed: true, owner: FrameOwner(.pageTable, id: owner))).start
   }
 
+  public func read(at address: PhysicalAddress) -> UInt64 {
+    address.rawValue <= physical.bytes.size.rawValue &- 8 ? physical.bytes.load64(address) : 0
+  }
+
   public func freeTable(_ frame: FrameNumber) {
     do throws(MemoryError) {
       try physical.free(FrameRange(start: frame, count: FrameCount(1)), cpu: CPUID(0))

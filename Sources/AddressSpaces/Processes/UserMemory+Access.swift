@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 internal import PhysicalMemory
 internal import Translation
 

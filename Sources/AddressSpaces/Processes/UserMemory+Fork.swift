@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 internal import Translation
 
 /// fork(2) and exit(2) (kernel/fork.c: `dup_mmap`; mm/memory.c: `copy_page_range`; mm/mmap.c: `exit_mmap`).

@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 public import Translation
 
 /// Where a process's parts lie: its format's layout, moved by chance where the machine randomizes.
