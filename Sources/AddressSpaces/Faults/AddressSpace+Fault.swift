@@ -23,7 +23,7 @@ extension AddressSpace {
     return outcome
   }
 
-  private func count(_ outcome: FaultOutcome, _ process: Process) {
+  func count(_ outcome: FaultOutcome, _ process: Process) {
     switch outcome {
     case .minor:
       process.minorFaults += 1
@@ -110,6 +110,11 @@ extension AddressSpace {
 
   // MARK: Writes to what is there
 
+  /// What a write leaves in an entry (`maybe_mkwrite`). A debugger's write to an area that the process may only read leaves it unwritable.
+  private func writtenFlags(_ area: Area) -> PageFlags {
+    area.flags.contains(.write) ? [.writable, .dirty, .accessed] : [.dirty, .accessed]
+  }
+
   /// `do_wp_page`: a write to a page whose entry does not allow it, in an area that does.
   private func writeFault(_ process: Process, _ area: Area, _ page: UInt64, _ entry: UserTable.Entry) -> FaultOutcome {
     let isZero = entry.frame == memory.zeroFrame
@@ -121,7 +126,7 @@ extension AddressSpace {
         if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
           unsafe record.pointee.flags.insert(.exclusive)
           unsafe record.pointee.flags.remove(.lazilyFree)
-          table.change(page, page + pageSize, removing: [], inserting: [.writable, .dirty, .accessed])
+          table.change(page, page + pageSize, removing: [], inserting: writtenFlags(area))
           memory.events.reusedOnWrite += 1
           return .minor
         }
@@ -142,7 +147,7 @@ extension AddressSpace {
     guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else { return .outOfMemory }
     if !isZero { memory.copyPage(entry.frame, to: frame) }
     memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
-    table.replace(page, frame, entryFlags(area).union([.writable, .dirty, .accessed]))
+    table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
     if isZero {
       counts.anonymousResident += 1
       memory.events.demandZero += 1
@@ -184,7 +189,7 @@ extension AddressSpace {
     let resolved: FaultOutcome = isNew && file.kind == .regular ? .major : .minor
     if let own {
       memory.copyPage(frame, to: own)
-      let outcome = enterAnonymous(process, area, page, own, entryFlags(area).union([.writable, .dirty, .accessed]))
+      let outcome = enterAnonymous(process, area, page, own, entryFlags(area).union(writtenFlags(area)))
       if case .minor = outcome { return resolved }
       return outcome
     }

@@ -21,17 +21,19 @@ extension AddressSpace {
         }
         return .done
       }
-      switch handle(process, area, page, write: write) {
-      case .minor:
-        process.minorFaults += 1
-        memory.events.faults += 1
-      case .major:
-        process.majorFaults += 1
-        memory.events.faults += 1
-        memory.events.majorFaults += 1
-      case .signal: return .bad
-      case .outOfMemory: return .outOfMemory
-      }
+      let outcome = faultOnce(process, area, page, write: write)
+      guard case .done = outcome else { return outcome }
+    }
+  }
+
+  /// One fault of the kernel's own on a page (`faultin_page`), counted for the process.
+  func faultOnce(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> PopulateOutcome {
+    let outcome = handle(process, area, page, write: write)
+    count(outcome, process)
+    return switch outcome {
+    case .minor, .major: .done
+    case .signal: .bad
+    case .outOfMemory: .outOfMemory
     }
   }
 

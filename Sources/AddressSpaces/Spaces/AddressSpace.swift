@@ -1,4 +1,5 @@
 public import MemoryTypes
+public import Translation
 
 /// A process's areas and page table, with what Linux counts of them (its `mm_struct`).
 public final class AddressSpace {
@@ -39,6 +40,8 @@ public final class AddressSpace {
     breakEnd = layout.heapStart
   }
 
+  /// The table itself, for dumps and walks.
+  public var pageTable: PageTable { table.pages }
   /// How many areas there are.
   public var areaCount: Int { areas.count }
   /// Calls `body` for every area in ascending order.

@@ -1,0 +1,146 @@
+internal import MemoryTypes
+internal import Translation
+
+/// The text of `/proc/PID/{maps,smaps,smaps_rollup,numa_maps,statm}` (fs/proc/task_mmu.c). O(areas), and O(entries in use) where pages
+/// are counted.
+extension UserMemory {
+  public func maps(_ process: Process) -> String {
+    var text = ""
+    process.space.areas.forEach { text += mapsLine($0, process) }
+    return text
+  }
+
+  public func smaps(_ process: Process) -> String {
+    var text = ""
+    process.space.areas.forEach { area in
+      var statistics = AreaStatistics()
+      gather(area, of: process.space, into: &statistics)
+      text += mapsLine(area, process)
+      text += field("Size", area.size >> 10)
+      text += field("KernelPageSize", pageSize(of: area) >> 10)
+      text += field("MMUPageSize", pageSize(of: area) >> 10)
+      for (name, value) in statistics.fields(rolledUp: false) { text += field(name, value) }
+      text += "THPeligible:    0\n"
+      text += "VmFlags: "
+      for (flag, mnemonic) in AreaFlags.mnemonics where area.flags.contains(flag) { text += mnemonic + " " }
+      text += "\n"
+    }
+    return text
+  }
+
+  public func smapsRollup(_ process: Process) -> String {
+    var statistics = AreaStatistics()
+    process.space.areas.forEach { gather($0, of: process.space, into: &statistics) }
+    let start = process.space.areas.lowest?.start ?? 0
+    let end = process.space.areas.highest?.end ?? 0
+    var text = line(start, end, "---p", offset: 0, device: "00:00", number: 0, name: "[rollup]")
+    for (name, value) in statistics.fields(rolledUp: true) { text += field(name, value) }
+    return text
+  }
+
+  public func numaMaps(_ process: Process) -> String {
+    var text = ""
+    process.space.areas.forEach { area in
+      text += padded(String(area.start, radix: 16), 8, with: "0") + " " + shownPolicy(process, of: area)
+      if let file = area.file {
+        text += " file=" + file.path
+      } else if isHeap(area, process) {
+        text += " heap"
+      } else if isStack(area, process) {
+        text += " stack"
+      }
+      if area.flags.contains(.hugeTLB) { text += " huge" }
+      text += numaCounts(area, process) + "\n"
+    }
+    return text
+  }
+
+  private func numaCounts(_ area: Area, _ process: Process) -> String {
+    var statistics = AreaStatistics()
+    gather(area, of: process.space, into: &statistics)
+    if statistics.pages == 0 { return "" }
+    var text = ""
+    if statistics.anonymousPages > 0 { text += " anon=\(statistics.anonymousPages)" }
+    if statistics.dirtyPages > 0 { text += " dirty=\(statistics.dirtyPages)" }
+    if statistics.pages != statistics.anonymousPages, statistics.pages != statistics.dirtyPages { text += " mapped=\(statistics.pages)" }
+    if statistics.highestMapCount > 1 { text += " mapmax=\(statistics.highestMapCount)" }
+    // Locked pages count as active: they lie on the list of those that cannot be evicted.
+    if !area.flags.contains(.locked), !area.flags.contains(.hugeTLB) { text += " active=0" }
+    for (node, count) in statistics.nodes.sorted(by: { $0.key < $1.key }) { text += " N\(node.rawValue)=\(count)" }
+    return text + " kernelpagesize_kB=\(pageSize(of: area) >> 10)"
+  }
+
+  /// In pages: size, resident, resident of files and shared memory, code, 0, data and stack, 0.
+  public func statm(_ process: Process) -> String {
+    let counts = process.space.counts
+    let shared = counts.fileResident + counts.sharedResident
+    return "\(counts.total) \(counts.resident) \(shared) 0 0 \(counts.data + counts.stack) 0\n"
+  }
+
+  /// `proc_oom_score`: 0 to 2000.
+  public func oomScore(_ process: Process) -> UInt64 {
+    guard let badness = oomBadness(process) else { return 0 }
+    return UInt64(max(0, (1000 + badness * 1000 / Int64(max(totalPages, 1))) * 2 / 3))
+  }
+
+  // MARK: Lines
+
+  private func mapsLine(_ area: Area, _ process: Process) -> String {
+    if let file = area.file {
+      let device = file.kind == .regular ? "08:01" : file.kind == .sharedMemory ? "00:01" : "00:0f"
+      return line(
+        area.start, area.end, area.flags.rights, offset: area.pageOffset << pageShift, device: device, number: file.number,
+        name: file.path)
+    }
+    let name: String? = isHeap(area, process) ? "[heap]" : isStack(area, process) ? "[stack]" : nil
+    return line(area.start, area.end, area.flags.rights, offset: 0, device: "00:00", number: 0, name: name)
+  }
+
+  private func isHeap(_ area: Area, _ process: Process) -> Bool {
+    area.start <= process.space.breakEnd && area.end >= process.breakStart
+  }
+  private func isStack(_ area: Area, _ process: Process) -> Bool {
+    let start = process.space.layout.stackTop - 1
+    return area.start <= start && area.end >= start
+  }
+
+  /// `show_vma_header_prefix`, and the name in column 73.
+  private func line(
+    _ start: UInt64, _ end: UInt64, _ rights: String, offset: UInt64, device: String, number: UInt64, name: String?
+  ) -> String {
+    func hex(_ value: UInt64) -> String { padded(String(value, radix: 16), 8, with: "0") }
+    var text = "\(hex(start))-\(hex(end)) \(rights) \(hex(offset)) \(device) \(number) "
+    if let name {
+      while text.utf8.count < 73 { text += " " }
+      text += name
+    }
+    return text + "\n"
+  }
+
+  private func field(_ name: String, _ kilobytes: UInt64) -> String {
+    var text = name + ":"
+    while text.utf8.count < 16 { text += " " }
+    return text + padded(String(kilobytes), 8, with: " ") + " kB\n"
+  }
+
+  private func padded(_ text: String, _ width: Int, with filler: Character) -> String {
+    String(repeating: filler, count: max(0, width - text.utf8.count)) + text
+  }
+
+  // MARK: pagemap
+
+  /// An entry of `/proc/PID/pagemap` (`pte_to_pagemap_entry`): bits 0 to 54 the frame, 55 soft-dirty, 56 mapped once, 61 a file's or
+  /// shared, 63 present.
+  public func pagemapEntry(_ process: Process, page address: UInt64) -> UInt64 {
+    guard let area = process.space.findArea(address) else { return 0 }
+    var bits: UInt64 = area.flags.contains(.softDirty) ? 1 << 55 : 0
+    guard let entry = process.space.table.entry(at: address) else { return bits }
+    bits |= 1 << 63 | entry.frame.rawValue
+    if entry.frame == zeroFrame { return bits }
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[entry.frame].pointee
+    if !record.flags.contains(.anonymous) { bits |= 1 << 61 }
+    if record.mapCount == 1 { bits |= 1 << 56 }
+    return bits
+  }
+}
