@@ -16,7 +16,10 @@ public final class Area {
   public internal(set) var policy: MemoryPolicy?
   var links = GroupLinks()
 
-  init(start: UInt64, end: UInt64, flags: AreaFlags, pageOffset: UInt64, file: MemoryFile? = nil, policy: MemoryPolicy? = nil) {
+  init(
+    start: UInt64, end: UInt64, flags: AreaFlags, pageOffset: UInt64, file: MemoryFile? = nil,
+    policy: MemoryPolicy? = nil
+  ) {
     self.start = start
     self.end = end
     self.flags = flags
@@ -31,7 +34,9 @@ public final class Area {
   @inline(__always) public func contains(_ address: UInt64) -> Bool { address >= start && address < end }
 
   /// `linear_page_index`: the page of the file, or of the group's linear space, at `address`.
-  @inline(__always) func pageIndex(at address: UInt64, shift: UInt64) -> UInt64 { pageOffset &+ (address &- start) >> shift }
+  @inline(__always) func pageIndex(at address: UInt64, shift: UInt64) -> UInt64 {
+    pageOffset &+ (address &- start) >> shift
+  }
 
   /// `vm_start_gap`: the lowest address that must stay free for a stack to grow into.
   func startWithGap(_ gap: UInt64) -> UInt64 {

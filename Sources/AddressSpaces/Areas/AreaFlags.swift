@@ -53,9 +53,12 @@
 
   /// The two-letter names of smaps' `VmFlags`, by bit (`show_smap_vma_flags`).
   static let mnemonics: [(AreaFlags, String)] = [
-    (.read, "rd"), (.write, "wr"), (.execute, "ex"), (.shared, "sh"), (.mayRead, "mr"), (.mayWrite, "mw"), (.mayExecute, "me"),
-    (.mayShare, "ms"), (.growsDown, "gd"), (.locked, "lo"), (.sequentialRead, "sr"), (.randomRead, "rr"), (.dontFork, "dc"),
-    (.dontExpand, "de"), (.lockOnFault, "??"), (.accounted, "ac"), (.noReserve, "nr"), (.hugeTLB, "ht"), (.wipeOnFork, "wf"),
+    (.read, "rd"), (.write, "wr"), (.execute, "ex"), (.shared, "sh"), (.mayRead, "mr"), (.mayWrite, "mw"),
+    (.mayExecute, "me"),
+    (.mayShare, "ms"), (.growsDown, "gd"), (.locked, "lo"), (.sequentialRead, "sr"), (.randomRead, "rr"),
+    (.dontFork, "dc"),
+    (.dontExpand, "de"), (.lockOnFault, "??"), (.accounted, "ac"), (.noReserve, "nr"), (.hugeTLB, "ht"),
+    (.wipeOnFork, "wf"),
     (.dontDump, "dd"), (.softDirty, "sd"), (.hugePage, "hg"), (.noHugePage, "nh"), (.mergeable, "mg"),
   ]
 }

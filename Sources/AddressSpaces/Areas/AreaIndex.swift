@@ -269,8 +269,12 @@ struct AreaIndex {
       for slot in chunk.areas.indices {
         let area = chunk.areas[slot]
         seen += 1
-        if area.start != chunk.starts[slot] || area.end != chunk.ends[slot] { faults.append("keys differ at 0x\(String(area.start, radix: 16))") }
-        if area.start < below || area.end <= area.start { faults.append("areas overlap at 0x\(String(area.start, radix: 16))") }
+        if area.start != chunk.starts[slot] || area.end != chunk.ends[slot] {
+          faults.append("keys differ at 0x\(String(area.start, radix: 16))")
+        }
+        if area.start < below || area.end <= area.start {
+          faults.append("areas overlap at 0x\(String(area.start, radix: 16))")
+        }
         below = area.end
       }
     }

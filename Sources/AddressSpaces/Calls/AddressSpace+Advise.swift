@@ -143,7 +143,9 @@ extension AddressSpace {
   }
 
   /// `madvise_populate`, over areas from `area` on.
-  private func populateAll(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64, write: Bool) throws(CallError) {
+  private func populateAll(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64, write: Bool)
+    throws(CallError)
+  {
     let needed: AreaFlags = write ? .write : .read
     if !area.flags.contains(needed) { throw .invalid }
     var address = start

@@ -43,7 +43,9 @@ extension AddressSpace {
   }
 
   /// `mlock_fixup`: answers the area that now holds `start ..< end`.
-  private func changeLock(_ area: Area, _ previous: Area?, _ start: UInt64, _ end: UInt64, _ flags: AreaFlags) throws(CallError) -> Area {
+  private func changeLock(_ area: Area, _ previous: Area?, _ start: UInt64, _ end: UInt64, _ flags: AreaFlags)
+    throws(CallError) -> Area
+  {
     let old = area.flags
     if flags == old || old.contains(.hugeTLB) { return area }
     let target = try isolate(area, previous: previous, start, end, flags: flags, policy: area.policy).area
@@ -82,7 +84,8 @@ extension AddressSpace {
     var next = areas.lowest
     while let area = next {
       // Errors are ignored: what cannot be locked stays as it is.
-      let held = (try? changeLock(area, previous, area.start, area.end, area.flags.subtracting(.lock).union(added))) ?? area
+      let held =
+        (try? changeLock(area, previous, area.start, area.end, area.flags.subtracting(.lock).union(added))) ?? area
       previous = held
       next = areas.after(held)
     }
@@ -93,7 +96,9 @@ extension AddressSpace {
   /// msync(2): checks alone, as nothing here is written back to a disk later than at once.
   func sync(_ askedStart: UInt64, _ askedLength: UInt64, flags raw: UInt64) throws(CallError) {
     let flags = SyncFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: raw)))
-    if !flags.isSubset(of: [.async, .invalidate, .sync]) || !isAligned(askedStart) || flags.isSuperset(of: [.async, .sync]) {
+    if !flags.isSubset(of: [.async, .invalidate, .sync]) || !isAligned(askedStart)
+      || flags.isSuperset(of: [.async, .sync])
+    {
       throw .invalid
     }
     var start = askedStart
@@ -159,7 +164,10 @@ extension AddressSpace {
     do throws(CallError) {
       _ = try unmappedRange(oldEnd, length, fixed: true)
       try checkLockLimit(defaultFlags, length: length)
-      if let next = areas.first(endingAbove: oldEnd), newEnd + pageSize > next.startWithGap(memory.limits.stackGuardGap) { return old }
+      if let next = areas.first(endingAbove: oldEnd), newEnd + pageSize > next.startWithGap(memory.limits.stackGuardGap)
+      {
+        return old
+      }
       try growHeap(oldEnd, length)
     } catch { return old }
     breakEnd = asked
@@ -169,7 +177,8 @@ extension AddressSpace {
 
   /// `do_brk_flags`.
   private func growHeap(_ start: UInt64, _ length: UInt64) throws(CallError) {
-    let flags: AreaFlags = AreaFlags([.read, .write, .mayRead, .mayWrite, .mayExecute, .accounted, .softDirty]).union(defaultFlags)
+    let flags: AreaFlags = AreaFlags([.read, .write, .mayRead, .mayWrite, .mayExecute, .accounted, .softDirty]).union(
+      defaultFlags)
     let count = length >> pageShift
     if !mayGrow(flags, pages: count) || areas.count > memory.limits.mapCount { throw .outOfMemory }
     try memory.commit(pages: count)

@@ -2,7 +2,8 @@
 extension AddressSpace {
   /// Answers the address of the new area. `file` is what the descriptor stood for, nil with MAP_ANONYMOUS.
   func map(
-    _ process: Process, _ hint: UInt64, _ askedLength: UInt64, protection: UInt64, flags rawFlags: UInt64, file askedFile: MemoryFile?,
+    _ process: Process, _ hint: UInt64, _ askedLength: UInt64, protection: UInt64, flags rawFlags: UInt64,
+    file askedFile: MemoryFile?,
     offset: UInt64
   ) throws(CallError) -> UInt64 {
     var flags = MapFlags(rawValue: rawFlags)
@@ -59,7 +60,9 @@ extension AddressSpace {
       case .sharedValidate, nil: throw .invalid
       }
     }
-    if flags.contains(.noReserve), memory.limits.overcommit != .never || file?.kind == .hugePages { areaFlags.insert(.noReserve) }
+    if flags.contains(.noReserve), memory.limits.overcommit != .never || file?.kind == .hugePages {
+      areaFlags.insert(.noReserve)
+    }
 
     try place(address, length, areaFlags, pageOffset, file)
     if areaFlags.contains(.locked) || flags.intersection([.populate, .nonBlocking]) == .populate {
@@ -69,7 +72,9 @@ extension AddressSpace {
   }
 
   /// `__mmap_region`: puts an area there, unmapping what is in its way, merged with its neighbours where they allow it.
-  private func place(_ address: UInt64, _ length: UInt64, _ asked: AreaFlags, _ pageOffset: UInt64, _ file: MemoryFile?) throws(CallError) {
+  private func place(_ address: UInt64, _ length: UInt64, _ asked: AreaFlags, _ pageOffset: UInt64, _ file: MemoryFile?)
+    throws(CallError)
+  {
     let end = address + length
     let count = length >> pageShift
     var flags = asked
@@ -147,7 +152,8 @@ extension AddressSpace {
     return address
   }
 
-  private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64 {
+  private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64
+  {
     if fixed { return hint }
     let lowest = memory.limits.lowestAddress
     if length > layout.userEnd - lowest { throw .outOfMemory }

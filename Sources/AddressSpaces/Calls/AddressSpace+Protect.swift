@@ -1,6 +1,8 @@
 /// mprotect(2) (mm/mprotect.c).
 extension AddressSpace {
-  func protect(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64, protection rawProtection: UInt64) throws(CallError) {
+  func protect(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64, protection rawProtection: UInt64)
+    throws(CallError)
+  {
     var protection = Protection(rawValue: rawProtection)
     let grows = protection.intersection([.growsDown, .growsUp])
     protection.subtract([.growsDown, .growsUp])

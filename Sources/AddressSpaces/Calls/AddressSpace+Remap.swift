@@ -2,7 +2,8 @@
 extension AddressSpace {
   /// Answers the area's address afterwards.
   func remap(
-    _ process: Process, _ address: UInt64, _ askedOld: UInt64, _ askedNew: UInt64, flags rawFlags: UInt64, to askedTarget: UInt64
+    _ process: Process, _ address: UInt64, _ askedOld: UInt64, _ askedNew: UInt64, flags rawFlags: UInt64,
+    to askedTarget: UInt64
   ) throws(CallError) -> UInt64 {
     let flags = RemapFlags(rawValue: rawFlags)
     if !flags.isSubset(of: .all) { throw .invalid }
@@ -75,7 +76,9 @@ extension AddressSpace {
   }
 
   /// `vma_to_resize`.
-  private func areaToResize(_ address: UInt64, _ old: UInt64, _ new: UInt64, _ flags: RemapFlags) throws(CallError) -> Area {
+  private func areaToResize(_ address: UInt64, _ old: UInt64, _ new: UInt64, _ flags: RemapFlags) throws(CallError)
+    -> Area
+  {
     guard let area = areas.area(at: address) else { throw .badAddress }
     if old == 0, area.flags.isDisjoint(with: [.shared, .mayShare]) { throw .invalid }
     if flags.contains(.keepOld), area.flags.contains(.dontExpand) { throw .invalid }
@@ -100,7 +103,8 @@ extension AddressSpace {
 
   /// `move_vma`.
   private func move(
-    _ process: Process, _ area: Area, _ address: UInt64, _ old: UInt64, _ new: UInt64, _ target: UInt64, _ flags: RemapFlags
+    _ process: Process, _ area: Area, _ address: UInt64, _ old: UInt64, _ new: UInt64, _ target: UInt64,
+    _ flags: RemapFlags
   ) throws(CallError) -> UInt64 {
     if areas.count >= memory.limits.mapCount - 3 { throw .outOfMemory }
     var source = area
@@ -160,7 +164,9 @@ extension AddressSpace {
 
   /// `copy_vma`: an area at `target` with the source's rights, merged with a neighbour where one allows it. `source` becomes the merged area
   /// where it was swallowed itself.
-  private func copy(_ source: inout Area, to target: UInt64, _ length: UInt64, _ askedOffset: UInt64, keepsSource: Bool) -> Area {
+  private func copy(_ source: inout Area, to target: UInt64, _ length: UInt64, _ askedOffset: UInt64, keepsSource: Bool)
+    -> Area
+  {
     var offset = askedOffset
     let start = source.start
     let unfaulted = source.isAnonymous && source.links.group == nil
@@ -169,7 +175,8 @@ extension AddressSpace {
     let touches = target == source.end || source.start == target + length
     if !(unfaulted && keepsSource && touches),
       let merged = merge(
-        previous, target, target + length, flags: source.flags, group: source.links.group, file: source.file, pageOffset: offset,
+        previous, target, target + length, flags: source.flags, group: source.links.group, file: source.file,
+        pageOffset: offset,
         policy: source.policy)
     {
       if start >= merged.start, start < merged.end { source = merged }

@@ -13,7 +13,11 @@ struct MapFlags: OptionSet {
   static var hugeTLB: Self { Self(rawValue: 0x40000) }
   static var fixedNoReplace: Self { Self(rawValue: 0x100000) }
   /// What an old kernel knew (`LEGACY_MAP_MASK`): all that MAP_SHARED looks at.
-  static var legacy: Self { Self(rawValue: 0x1 | 0x2 | 0x10 | 0x20 | 0x800 | 0x1000 | 0x100 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x40000 | 0x40 | 0xFC00_0000) }
+  static var legacy: Self {
+    Self(
+      rawValue: 0x1 | 0x2 | 0x10 | 0x20 | 0x800 | 0x1000 | 0x100 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
+        | 0x40000 | 0x40 | 0xFC00_0000)
+  }
 
   enum Kind: UInt64 { case shared = 1, `private` = 2, sharedValidate = 3 }
   /// `MAP_TYPE`'s four bits.

@@ -7,7 +7,8 @@ extension UserMemory {
 
   /// mmap(2). `file`: what the descriptor stands for; nil with MAP_ANONYMOUS, and where the descriptor is none.
   public func mmap(
-    _ process: Process, _ address: UInt64, _ length: UInt64, protection: UInt64, flags: UInt64, file: MemoryFile?, offset: UInt64
+    _ process: Process, _ address: UInt64, _ length: UInt64, protection: UInt64, flags: UInt64, file: MemoryFile?,
+    offset: UInt64
   ) throws(CallError) -> UInt64 {
     try enter(process).map(process, address, length, protection: protection, flags: flags, file: file, offset: offset)
   }
@@ -38,7 +39,9 @@ extension UserMemory {
     try enter(process).unlock(process, address, length)
   }
 
-  public func mlockall(_ process: Process, flags: UInt64) throws(CallError) { try enter(process).lockAll(process, flags) }
+  public func mlockall(_ process: Process, flags: UInt64) throws(CallError) {
+    try enter(process).lockAll(process, flags)
+  }
   public func munlockall(_ process: Process) { enter(process).unlockAll() }
 
   public func msync(_ process: Process, _ address: UInt64, _ length: UInt64, flags: UInt64) throws(CallError) {

@@ -27,7 +27,9 @@ extension UserMemory {
   }
 
   /// The mode, with its flags, and the nodes' words.
-  public func policy(_ process: Process, at address: UInt64, flags raw: UInt64) throws(CallError) -> (mode: UInt64, nodes: NodeMask) {
+  public func policy(_ process: Process, at address: UInt64, flags raw: UInt64) throws(CallError) -> (
+    mode: UInt64, nodes: NodeMask
+  ) {
     let query = PolicyQuery(rawValue: raw)
     if !query.isSubset(of: [.node, .address, .allowed]) { throw .invalid }
     if query.contains(.allowed) {
@@ -61,7 +63,8 @@ extension UserMemory {
 
   /// `do_mbind`.
   public func bind(
-    _ process: Process, _ start: UInt64, _ askedLength: UInt64, mode raw: UInt64, mask: [UInt64]?, maxNode: UInt64, flags rawFlags: UInt64
+    _ process: Process, _ start: UInt64, _ askedLength: UInt64, mode raw: UInt64, mask: [UInt64]?, maxNode: UInt64,
+    flags rawFlags: UInt64
   ) throws(CallError) {
     currentCPU = process.cpu
     let space = process.space
@@ -133,7 +136,9 @@ extension UserMemory {
             return
           }
           // SAFETY: a frame of this machine.
-          if unsafe flags.contains(.moveAll) || records[entry.frame].pointee.mapCount == 1 { result.append((address, entry.frame)) }
+          if unsafe flags.contains(.moveAll) || records[entry.frame].pointee.mapCount == 1 {
+            result.append((address, entry.frame))
+          }
         }
         if strictlyMisplaced { throw .io }
       }
@@ -145,7 +150,9 @@ extension UserMemory {
   // MARK: Moving pages
 
   /// Moves a process's pages from nodes to nodes (`do_migrate_pages`); how many could not be moved.
-  public func migratePages(_ process: Process, maxNode: UInt64, from old: [UInt64]?, to new: [UInt64]?) throws(CallError) -> UInt64 {
+  public func migratePages(_ process: Process, maxNode: UInt64, from old: [UInt64]?, to new: [UInt64]?)
+    throws(CallError) -> UInt64
+  {
     currentCPU = process.cpu
     let from = try nodes(old, maxNode: maxNode)
     let to = try nodes(new, maxNode: maxNode).intersection(nodesWithMemory)
@@ -183,13 +190,17 @@ extension UserMemory {
     }
     var failed: UInt64 = 0
     for frame in found where node(of: frame) == source {
-      if !migrate(frame, to: allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))) { failed += 1 }
+      if !migrate(frame, to: allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))) {
+        failed += 1
+      }
     }
     return failed
   }
 
   /// move_pages(2) with one node for all pages; nil asks where they are. Each page's status: its node or a negative errno.
-  public func movePages(_ process: Process, at addresses: [UInt64], to node: Int?, flags rawFlags: UInt64) throws(CallError) -> [Int32] {
+  public func movePages(_ process: Process, at addresses: [UInt64], to node: Int?, flags rawFlags: UInt64)
+    throws(CallError) -> [Int32]
+  {
     currentCPU = process.cpu
     let flags = MoveFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: rawFlags)))
     if !flags.isSubset(of: [.move, .moveAll]) { throw .invalid }

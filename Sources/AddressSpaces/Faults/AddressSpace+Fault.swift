@@ -14,7 +14,9 @@ enum FaultOutcome {
 extension AddressSpace {
   /// Resolves a user's access that the page table refused. `wasPresent`: the entry was there but did not allow it.
   func fault(_ process: Process, _ address: UInt64, write: Bool, wasPresent: Bool) -> FaultOutcome {
-    guard let area = findArea(address) ?? growStack(process, to: address) else { return .signal(.segmentation(.mapError)) }
+    guard let area = findArea(address) ?? growStack(process, to: address) else {
+      return .signal(.segmentation(.mapError))
+    }
     if write ? !area.flags.contains(.write) : wasPresent || !area.flags.isAccessible {
       return .signal(.segmentation(.accessError))
     }
@@ -39,7 +41,9 @@ extension AddressSpace {
   /// `expand_downwards`: the stack above `address`, grown to hold it; nil where there is none or it may not grow.
   private func growStack(_ process: Process, to rawAddress: UInt64) -> Area? {
     let address = roundedDown(rawAddress)
-    guard let area = areas.first(endingAbove: address), area.flags.contains(.growsDown), address >= memory.limits.lowestAddress else {
+    guard let area = areas.first(endingAbove: address), area.flags.contains(.growsDown),
+      address >= memory.limits.lowestAddress
+    else {
       return nil
     }
     if let previous = areas.before(area), !previous.flags.contains(.growsDown), previous.flags.isAccessible,
@@ -67,7 +71,8 @@ extension AddressSpace {
   /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
   func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     guard let entry = table.entry(at: page) else {
-      return area.isAnonymous ? zeroFault(process, area, page, write: write) : fileFault(process, area, page, write: write)
+      return area.isAnonymous
+        ? zeroFault(process, area, page, write: write) : fileFault(process, area, page, write: write)
     }
     if write, !entry.flags.contains(.writable) { return writeFault(process, area, page, entry) }
     table.change(page, page + pageSize, removing: [], inserting: write ? [.accessed, .dirty] : .accessed)
@@ -84,7 +89,9 @@ extension AddressSpace {
     return enterAnonymous(process, area, page, frame, flags)
   }
 
-  private func enterAnonymous(_ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags) -> FaultOutcome {
+  private func enterAnonymous(
+    _ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags
+  ) -> FaultOutcome {
     memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
     let outcome = enter(page, frame, flags, process)
     if case .minor = outcome {
@@ -220,7 +227,9 @@ extension AddressSpace {
   }
 
   /// `do_fault_around`, `filemap_map_pages`: enters the pages near `page` that are in memory. Answers whether `page` was among them.
-  private func faultAround(_ process: Process, _ area: Area, _ page: UInt64, _ index: UInt64, _ filePages: UInt64) -> Bool {
+  private func faultAround(_ process: Process, _ area: Area, _ page: UInt64, _ index: UInt64, _ filePages: UInt64)
+    -> Bool
+  {
     let window = memory.faultAroundBytes >> pageShift
     if window <= 1 { return false }
     let tableEntries = memory.format.indexMasks[0] + 1
@@ -228,7 +237,8 @@ extension AddressSpace {
     let firstIndex = index - (page - first) >> pageShift
     let slot = first >> pageShift & (tableEntries - 1)
     let last = min(
-      firstIndex + (tableEntries - 1 - slot), area.pageOffset + pages(area) - 1, firstIndex + window - 1, filePages &- 1)
+      firstIndex + (tableEntries - 1 - slot), area.pageOffset + pages(area) - 1, firstIndex + window - 1, filePages &- 1
+    )
     if filePages == 0 || last < firstIndex { return false }
     var found = false
     for candidate in firstIndex...last {

@@ -38,7 +38,9 @@ extension AddressSpace {
   }
 
   /// Makes the pages of `start ..< end` of `area` accessible as mlock and MAP_POPULATE want them; how it ended, and where.
-  func populateArea(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64) -> (outcome: PopulateOutcome, reached: UInt64) {
+  func populateArea(_ process: Process, _ area: Area, _ start: UInt64, _ end: UInt64) -> (
+    outcome: PopulateOutcome, reached: UInt64
+  ) {
     if area.flags.contains(.lockOnFault) { return (.done, end) }
     // A write where that breaks copy-on-write; not where it would dirty shared pages for nothing.
     let write = area.flags.intersection([.write, .shared]) == .write

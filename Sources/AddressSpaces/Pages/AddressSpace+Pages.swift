@@ -48,7 +48,9 @@ extension AddressSpace {
     table.forEach(start, end) { address, entry in
       guard entry.flags.contains(.dirty), entry.frame != memory.zeroFrame else { return }
       // SAFETY: a frame of this machine.
-      if unsafe memory.records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive]) { writable.append(address) }
+      if unsafe memory.records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive]) {
+        writable.append(address)
+      }
     }
     for address in writable { table.change(address, address + pageSize, removing: [], inserting: .writable) }
   }

@@ -17,7 +17,9 @@ extension UserMemory {
     return ranges[low].node
   }
 
-  func owner(of frame: FrameNumber) -> FrameOwner { physical.allocation(containing: frame)?.owner ?? FrameOwner(.anonymous) }
+  func owner(of frame: FrameNumber) -> FrameOwner {
+    physical.allocation(containing: frame)?.owner ?? FrameOwner(.anonymous)
+  }
 
   /// Copies `frame` to `target`, leads every entry and the cache to the copy and gives the old frame back. Answers false, with nothing
   /// changed, where there is no target. Costs a look at every area of every process where more than one entry shows the page.
@@ -39,7 +41,9 @@ extension UserMemory {
   }
 
   /// Every entry that shows a page (`rmap_walk`): where an area's linear space has the page's index, its entry is looked at.
-  func forEachMapping(of frame: FrameNumber, _ record: PageRecord, _ body: (AddressSpace, UInt64, UserTable.Entry) -> Void) {
+  func forEachMapping(
+    of frame: FrameNumber, _ record: PageRecord, _ body: (AddressSpace, UInt64, UserTable.Entry) -> Void
+  ) {
     var left = record.mapCount
     for pid in pids {
       guard left > 0, let space = process(pid)?.space else { continue }

@@ -19,12 +19,15 @@ extension UserMemory {
     case .interleave: return allocate(process, from: policy.interleaved(index) ?? home, only: nil, zeroed, owner)
     case .bind: return allocate(process, from: home, only: policy.nodes, zeroed, owner)
     case .preferredMany:
-      return allocate(process, from: home, only: policy.nodes, zeroed, owner) ?? allocate(process, from: home, only: nil, zeroed, owner)
+      return allocate(process, from: home, only: policy.nodes, zeroed, owner)
+        ?? allocate(process, from: home, only: nil, zeroed, owner)
     }
   }
 
   /// From `node` or, as its fallback order goes, another; from those in `mask` alone where there is one.
-  func allocate(_ process: Process, from node: NodeID, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner) -> FrameNumber? {
+  func allocate(_ process: Process, from node: NodeID, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner)
+    -> FrameNumber?
+  {
     var request = FrameRequest(cpu: process.cpu, node: node, mobility: .movable, zeroed: zeroed, owner: owner)
     guard let mask else { return try? physical.allocate(request).start }
     request.onlyNode = true
@@ -44,14 +47,17 @@ extension UserMemory {
 
   /// `__get_vma_policy`: a shared file's own policy, else the area's.
   func policy(of area: Area, at address: UInt64) -> MemoryPolicy? {
-    if let file = area.file, file.kind == .sharedMemory { return file.policy(of: area.pageIndex(at: address, shift: pageShift)) }
+    if let file = area.file, file.kind == .sharedMemory {
+      return file.policy(of: area.pageIndex(at: address, shift: pageShift))
+    }
     return area.policy
   }
 
   /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
   func beginAnonymous(_ frame: FrameNumber, index: UInt64) {
     // SAFETY: a frame of this machine.
-    unsafe records[frame].pointee = PageRecord(mapCount: 1, references: 1, index: index, flags: [.anonymous, .exclusive])
+    unsafe records[frame].pointee = PageRecord(
+      mapCount: 1, references: 1, index: index, flags: [.anonymous, .exclusive])
   }
 
   func copyPage(_ source: FrameNumber, to target: FrameNumber) {
@@ -84,7 +90,9 @@ extension UserMemory {
     if file.kind == .sharedMemory {
       // `shmem_pseudo_vma_init`: interleaving is shifted by the file's number.
       frame = allocate(process, file.policy(of: index), index: index &+ file.number, zeroed: true, owner: owner)
-    } else if let policy = process.policy, policy.mode == .interleave, let node = policy.nodes.next(behind: process.lastInterleaved) {
+    } else if let policy = process.policy, policy.mode == .interleave,
+      let node = policy.nodes.next(behind: process.lastInterleaved)
+    {
       process.lastInterleaved = node.rawValue
       frame = allocate(process, from: node, only: nil, true, owner)
     } else {

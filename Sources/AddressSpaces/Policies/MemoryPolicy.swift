@@ -45,14 +45,18 @@ public struct MemoryPolicy: Hashable, Sendable {
   static func parse(_ raw: UInt64) throws(CallError) -> (Mode, ModeFlags) {
     let flags = ModeFlags(rawValue: raw & ModeFlags.all.rawValue)
     // Linux takes the mode as an int: what lies above is cut off.
-    guard let mode = Mode(rawValue: UInt64(UInt32(truncatingIfNeeded: raw & ~ModeFlags.all.rawValue))) else { throw .invalid }
+    guard let mode = Mode(rawValue: UInt64(UInt32(truncatingIfNeeded: raw & ~ModeFlags.all.rawValue))) else {
+      throw .invalid
+    }
     if flags.isSuperset(of: [.staticNodes, .relativeNodes]) { throw .invalid }
     if flags.contains(.balancing), mode != .bind { throw .invalid }
     return (mode, flags)
   }
 
   /// The policy asked for, or nil for the default (`mpol_new`, `mpol_set_nodemask`).
-  static func make(_ mode: Mode, _ flags: ModeFlags, asked: NodeMask, withMemory: NodeMask) throws(CallError) -> MemoryPolicy? {
+  static func make(_ mode: Mode, _ flags: ModeFlags, asked: NodeMask, withMemory: NodeMask) throws(CallError)
+    -> MemoryPolicy?
+  {
     var mode = mode
     switch mode {
     case .default:

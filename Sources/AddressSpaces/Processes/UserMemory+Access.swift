@@ -32,7 +32,8 @@ extension UserMemory {
   }
 
   private func access(
-    _ process: Process, _ start: UInt64, _ length: UInt64, write: Bool, _ body: (PhysicalAddress, UInt64, UInt64) -> Void
+    _ process: Process, _ start: UInt64, _ length: UInt64, write: Bool,
+    _ body: (PhysicalAddress, UInt64, UInt64) -> Void
   ) -> AccessOutcome {
     currentCPU = process.cpu
     let before = process.minorFaults
@@ -53,21 +54,21 @@ extension UserMemory {
 
   /// Where an address leads, after the faults that it takes.
   func translate(_ process: Process, _ address: UInt64, write: Bool) -> Result<PhysicalAddress, Refusal> {
-    // A general protection fault, which has no address: its code is SI_KERNEL.
-    if !format.isCanonical(VirtualAddress(address)) { return refuse(.segmentation(.kernel)) }
     let space = process.space
-    if address >= space.layout.userEnd { return refuse(.segmentation(.mapError)) }
+    do throws(MemoryError) {
+      try mmu.switchSpace(on: process.cpu, to: space.table.pages)
+    } catch { preconditionFailure("a process on a CPU that is not there: \(error)") }
     while true {
-      let page = space.roundedDown(address)
-      let entry = space.table.entry(at: page)
-      if let entry, entry.flags.isSuperset(of: [.present, .user]), !write || entry.flags.contains(.writable) {
-        let needed: PageFlags = write ? [.accessed, .dirty] : .accessed
-        if !entry.flags.isSuperset(of: needed) {
-          space.table.change(page, page + 1 << pageShift, removing: [], inserting: needed)
-        }
-        return .success(self.address(entry.frame) + ByteCount(address - page))
+      let reason: TranslationFault.Reason
+      switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
+      case .success(let physicalAddress): return .success(physicalAddress)
+      case .fault(let fault): reason = fault.reason
       }
-      switch space.fault(process, address, write: write, wasPresent: entry?.flags.contains(.present) ?? false) {
+      // A general protection fault, which has no address: its code is SI_KERNEL.
+      if reason == .notCanonical { return refuse(.segmentation(.kernel)) }
+      let meant = format.untagged(VirtualAddress(address)).rawValue
+      if meant >= space.layout.userEnd { return refuse(.segmentation(.mapError)) }
+      switch space.fault(process, meant, write: write, wasPresent: reason == .permission) {
       case .minor, .major: continue
       case .signal(let signal): return refuse(signal)
       case .outOfMemory:

@@ -41,7 +41,8 @@ extension UserMemory {
       }
       if area.flags.contains(.accounted) { try commit(pages: parent.pages(area)) }
       let copy = Area(
-        start: area.start, end: area.end, flags: area.flags.subtracting(.lock), pageOffset: area.pageOffset, file: area.file,
+        start: area.start, end: area.end, flags: area.flags.subtracting(.lock), pageOffset: area.pageOffset,
+        file: area.file,
         policy: area.policy)
       area.file?.users += 1
       let wiped = area.flags.contains(.wipeOnFork)
@@ -53,7 +54,9 @@ extension UserMemory {
   }
 
   /// `copy_pte_range`.
-  private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) throws(CallError) {
+  private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process)
+    throws(CallError)
+  {
     let protects = area.flags.copiesOnWrite
     let cleared: PageFlags = protects ? .writable : []
     var failed = false
@@ -91,6 +94,8 @@ extension UserMemory {
   }
 
   func tearDown(_ space: AddressSpace) {
+    // CPUs that have the space loaded leave it first: what follows needs no flush.
+    mmu.detach(space.table.pages)
     while let area = space.areas.lowest {
       // What lies in one area at a time: the call cannot fail, as nothing is split.
       do throws(CallError) { try space.unmapAligned(area.start, area.end) } catch { preconditionFailure("\(error)") }

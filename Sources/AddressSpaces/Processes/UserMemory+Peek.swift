@@ -6,10 +6,13 @@ internal import Translation
 /// process would take them, but counted for it without a signal; rights are those that the area could be given, not those it has.
 extension UserMemory {
   /// Copies bytes out; how many, up to the first page that cannot be had. EIO where that is the first.
-  public func peek(_ process: Process, _ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CallError) -> Int {
+  public func peek(_ process: Process, _ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CallError)
+    -> Int
+  {
     try eachPage(process, address, UInt64(buffer.count), write: false) { physicalAddress, offset, count in
       // SAFETY: a part of the buffer's length.
-      unsafe physical.bytes.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<offset + count]), at: physicalAddress)
+      unsafe physical.bytes.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<offset + count]), at: physicalAddress)
     }
   }
 

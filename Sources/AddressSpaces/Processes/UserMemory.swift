@@ -9,6 +9,8 @@ public import Translation
 public final class UserMemory {
   let physical: PhysicalMemory
   let kernelTable: PageTable
+  /// Every CPU's translation hardware: what processes' accesses go through.
+  public let mmu: MMU
   public let format: PageFormat
   let settings: Settings
   public var limits: Limits
@@ -67,13 +69,15 @@ public final class UserMemory {
     public var migrated: UInt64 = 0
   }
 
-  /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had.
+  /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had,
+  /// `hostRefusedMapping` where the host has no room for the TLBs.
   public init(physical: PhysicalMemory, kernelTable: PageTable, settings: Settings) throws(MemoryError) {
     self.physical = physical
     self.kernelTable = kernelTable
     format = kernelTable.format
     self.settings = settings
     homeNodes = settings.homeNodes
+    mmu = try MMU(cpuCount: (settings.homeNodes.keys.max()?.rawValue ?? 0) + 1, kernel: kernelTable)
     random = SplitMix64(seed: settings.seed)
     let frames = physical.bytes.size.rawValue >> kernelTable.format.pageShift
     records = PageRecords(frames: frames)
@@ -121,7 +125,9 @@ public final class UserMemory {
 
   func makeSpace(_ pid: ProcessID, _ layout: UserLayout, _ cpu: CPUID) throws(MemoryError) -> AddressSpace {
     let pages = try PageTable(
-      space: UInt32(pid.rawValue), kernel: kernelTable, enforcesWriteXorExecute: settings.enforcesWriteXorExecute, cpu: cpu)
+      space: UInt32(pid.rawValue), kernel: kernelTable, enforcesWriteXorExecute: settings.enforcesWriteXorExecute,
+      cpu: cpu)
+    try mmu.attach(pages)
     return AddressSpace(memory: self, table: UserTable(pages: pages, memory: self), layout: layout)
   }
 
@@ -134,9 +140,9 @@ public final class UserMemory {
 
   // MARK: Flushes
 
-  /// Discharges what a change of a table asks for.
-  func flush(_ obligation: consuming FlushObligation, of table: PageTable) {
-    obligation.withoutCPUs()
+  /// Discharges what a change of a table asks for, on every CPU that has the space loaded.
+  func flush(_ obligation: consuming FlushObligation) {
+    obligation.now(mmu, from: currentCPU)
   }
 
   // MARK: Nodes

@@ -15,11 +15,16 @@ extension AddressSpace {
     return a === b
   }
 
-  func canMergeBefore(_ area: Area, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?, pageOffset: UInt64) -> Bool {
-    isMergeable(area, file: file, flags: flags) && isMergeable(group, area.links.group, growing: area) && area.pageOffset == pageOffset
+  func canMergeBefore(_ area: Area, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?, pageOffset: UInt64)
+    -> Bool
+  {
+    isMergeable(area, file: file, flags: flags) && isMergeable(group, area.links.group, growing: area)
+      && area.pageOffset == pageOffset
   }
 
-  func canMergeAfter(_ area: Area, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?, pageOffset: UInt64) -> Bool {
+  func canMergeAfter(_ area: Area, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?, pageOffset: UInt64)
+    -> Bool
+  {
     isMergeable(area, file: file, flags: flags) && isMergeable(group, area.links.group, growing: area)
       && area.pageOffset &+ pages(area) == pageOffset
   }
@@ -29,7 +34,8 @@ extension AddressSpace {
   /// Grows a neighbour over `start ..< end`, where one has the same rights, policy, file and group, and answers the area that now holds
   /// the range; nil where none may (`vma_merge`). `previous` is the area that ends at or below `start`, or holds it.
   func merge(
-    _ previous: Area?, _ start: UInt64, _ end: UInt64, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?, pageOffset: UInt64,
+    _ previous: Area?, _ start: UInt64, _ end: UInt64, flags: AreaFlags, group: AnonymousGroup?, file: MemoryFile?,
+    pageOffset: UInt64,
     policy: MemoryPolicy?
   ) -> Area? {
     let length = (end - start) >> pageShift
@@ -49,7 +55,9 @@ extension AddressSpace {
     {
       mergesNext = true
     }
-    if mergesPrevious, mergesNext, let previous, let next, isMergeable(previous.links.group, next.links.group, growing: nil) {
+    if mergesPrevious, mergesNext, let previous, let next,
+      isMergeable(previous.links.group, next.links.group, growing: nil)
+    {
       adjust(previous, previous.start, next.end, previous.pageOffset, growing: previous)
       return previous
     }
@@ -179,7 +187,8 @@ extension AddressSpace {
   ) throws(CallError) -> (area: Area, merged: Bool) {
     let pageOffset = area.pageOffset &+ (start - area.start) >> pageShift
     if let merged = merge(
-      previous, start, end, flags: flags, group: area.links.group, file: area.file, pageOffset: pageOffset, policy: policy)
+      previous, start, end, flags: flags, group: area.links.group, file: area.file, pageOffset: pageOffset,
+      policy: policy)
     {
       return (merged, true)
     }

@@ -26,7 +26,8 @@ final class UserTable {
   func entry(at address: UInt64) -> Entry? {
     guard let mapping = pages.mapping(at: VirtualAddress(address)) else { return nil }
     let inside = mapping.level == 0 ? 0 : (address - mapping.address.rawValue) >> shift
-    return Entry(frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
+    return Entry(
+      frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
   }
 
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
@@ -36,7 +37,8 @@ final class UserTable {
   }
 
   /// Enters a huge page: frames that follow one another, at a leaf of `level`.
-  func setHuge(_ address: UInt64, _ frames: FrameRange, _ flags: PageFlags, level: Int, cpu: CPUID) throws(MemoryError) {
+  func setHuge(_ address: UInt64, _ frames: FrameRange, _ flags: PageFlags, level: Int, cpu: CPUID) throws(MemoryError)
+  {
     try pages.map(VirtualAddress(address), to: frames, flags: flags, sizes: .exactly(level: level), cpu: cpu)
   }
 
@@ -47,10 +49,13 @@ final class UserTable {
 
   /// Removes and inserts flags of every entry in the range; each is shown as it was before.
   func change(
-    _ start: UInt64, _ end: UInt64, removing: PageFlags, inserting: PageFlags, _ visit: (UInt64, Entry) -> Void = { _, _ in }
+    _ start: UInt64, _ end: UInt64, removing: PageFlags, inserting: PageFlags,
+    _ visit: (UInt64, Entry) -> Void = { _, _ in }
   ) {
     settle { () throws(MemoryError) in
-      try pages.change(range(start, end), removing: removing, inserting: inserting) { visit($0.address.rawValue, entry($0)) }
+      try pages.change(range(start, end), removing: removing, inserting: inserting) {
+        visit($0.address.rawValue, entry($0))
+      }
     }
   }
 
@@ -110,7 +115,7 @@ final class UserTable {
   /// Carries out a change whose range lies in an area, which therefore cannot be refused, and the flush that it asks for.
   private func settle(_ change: () throws(MemoryError) -> FlushObligation) {
     do throws(MemoryError) {
-      memory.flush(try change(), of: pages)
+      memory.flush(try change())
     } catch { preconditionFailure("\(error)") }
   }
 }

@@ -37,12 +37,14 @@ public struct AreaStatistics: Sendable {
     ]
     if rolledUp {
       fields += [
-        ("Pss_Anon", share(proportionalAnonymous)), ("Pss_File", share(proportionalFile)), ("Pss_Shmem", share(proportionalShared)),
+        ("Pss_Anon", share(proportionalAnonymous)), ("Pss_File", share(proportionalFile)),
+        ("Pss_Shmem", share(proportionalShared)),
       ]
     }
     fields += [
       ("Shared_Clean", kb(sharedClean)), ("Shared_Dirty", kb(sharedDirty)), ("Private_Clean", kb(privateClean)),
-      ("Private_Dirty", kb(privateDirty)), ("Referenced", kb(referenced)), ("Anonymous", kb(anonymous)), ("LazyFree", kb(lazilyFree)),
+      ("Private_Dirty", kb(privateDirty)), ("Referenced", kb(referenced)), ("Anonymous", kb(anonymous)),
+      ("LazyFree", kb(lazilyFree)),
       ("AnonHugePages", 0), ("ShmemPmdMapped", 0), ("FilePmdMapped", 0), ("Shared_Hugetlb", 0), ("Private_Hugetlb", 0),
       ("Swap", 0), ("SwapPss", 0), ("Locked", share(proportionalLocked)),
     ]
@@ -114,7 +116,8 @@ extension UserMemory {
 
   /// A letter a page of pagemap: P where something is entered, `.` else.
   public func isEntered(_ process: Process, page address: UInt64) -> Bool {
-    format.isCanonical(VirtualAddress(address)) && address < process.space.layout.userEnd && process.space.table.entry(at: address) != nil
+    format.isCanonical(VirtualAddress(address)) && address < process.space.layout.userEnd
+      && process.space.table.entry(at: address) != nil
   }
 
   /// The last area that begins at or below `address`: what a reader of numa_maps takes for the area of an address.

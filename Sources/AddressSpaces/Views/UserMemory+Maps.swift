@@ -62,7 +62,9 @@ extension UserMemory {
     var text = ""
     if statistics.anonymousPages > 0 { text += " anon=\(statistics.anonymousPages)" }
     if statistics.dirtyPages > 0 { text += " dirty=\(statistics.dirtyPages)" }
-    if statistics.pages != statistics.anonymousPages, statistics.pages != statistics.dirtyPages { text += " mapped=\(statistics.pages)" }
+    if statistics.pages != statistics.anonymousPages, statistics.pages != statistics.dirtyPages {
+      text += " mapped=\(statistics.pages)"
+    }
     if statistics.highestMapCount > 1 { text += " mapmax=\(statistics.highestMapCount)" }
     // Locked pages count as active: they lie on the list of those that cannot be evicted.
     if !area.flags.contains(.locked), !area.flags.contains(.hugeTLB) { text += " active=0" }
@@ -89,7 +91,8 @@ extension UserMemory {
     if let file = area.file {
       let device = file.kind == .regular ? "08:01" : file.kind == .sharedMemory ? "00:01" : "00:0f"
       return line(
-        area.start, area.end, area.flags.rights, offset: area.pageOffset << pageShift, device: device, number: file.number,
+        area.start, area.end, area.flags.rights, offset: area.pageOffset << pageShift, device: device,
+        number: file.number,
         name: file.path)
     }
     let name: String? = isHeap(area, process) ? "[heap]" : isStack(area, process) ? "[stack]" : nil

@@ -45,7 +45,8 @@ struct CallRow: Sendable {
         default: false
         }
       if !fits {
-        throw CallSyntaxError(kind: .malformed("\(parameters[index].name) cannot be this: \(usage)"), column: call.columns[index])
+        throw CallSyntaxError(
+          kind: .malformed("\(parameters[index].name) cannot be this: \(usage)"), column: call.columns[index])
       }
     }
     if call.arguments.count < parameters.count, !parameters[call.arguments.count].isOptional {

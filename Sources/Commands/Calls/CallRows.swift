@@ -29,7 +29,8 @@ extension CallRow {
       return .number(0)
     },
     CallRow(
-      "mremap", [number("ADDRESS"), number("OLD_LENGTH"), number("NEW_LENGTH"), number("FLAGS"), optional("NEW_ADDRESS")],
+      "mremap",
+      [number("ADDRESS"), number("OLD_LENGTH"), number("NEW_LENGTH"), number("FLAGS"), optional("NEW_ADDRESS")],
       "changes an area's size or place; its address"
     ) { call throws(CallError) in
       .address(
@@ -62,7 +63,8 @@ extension CallRow {
       try call.memory.msync(call.process, call.number(0), call.number(1), flags: call.number(2))
       return .number(0)
     },
-    CallRow("mincore", [number("ADDRESS"), number("LENGTH"), optional("VECTOR")], "a digit a page: 1 in memory, 0 not") {
+    CallRow("mincore", [number("ADDRESS"), number("LENGTH"), optional("VECTOR")], "a digit a page: 1 in memory, 0 not")
+    {
       call throws(CallError) in
       let pages = try call.memory.mincore(call.process, call.number(0), call.number(1))
       return .text("0 " + String(pages.map { $0 ? "1" : "0" }))
@@ -72,7 +74,8 @@ extension CallRow {
       return .offset(Int64(bitPattern: call.memory.brk(call.process, to: start &+ call.number(0)) &- start))
     },
     CallRow(
-      "mbind", [number("ADDRESS"), number("LENGTH"), number("MODE"), mask("NODES"), number("MAXNODE"), number("FLAGS")],
+      "mbind",
+      [number("ADDRESS"), number("LENGTH"), number("MODE"), mask("NODES"), number("MAXNODE"), number("FLAGS")],
       "gives a range a policy"
     ) { call throws(CallError) in
       try call.memory.bind(
@@ -85,7 +88,8 @@ extension CallRow {
       try call.memory.setPolicy(call.process, mode: call.number(0), mask: call.mask(1), maxNode: call.number(2))
       return .number(0)
     },
-    CallRow("get_mempolicy", [number("ADDRESS"), number("FLAGS")], "a policy's mode and nodes") { call throws(CallError) in
+    CallRow("get_mempolicy", [number("ADDRESS"), number("FLAGS")], "a policy's mode and nodes") {
+      call throws(CallError) in
       let (mode, nodes) = try call.memory.policy(call.process, at: call.number(0), flags: call.number(1))
       return .text("0 mode=\(mode) nodes=0x\(String(nodes.words[0], radix: 16))")
     },
@@ -95,7 +99,9 @@ extension CallRow {
     ) { call throws(CallError) in
       var process = call.process
       if call.number(0) != 0 {
-        guard let other = call.memory.process(ProcessID(Int32(truncatingIfNeeded: call.number(0)))) else { throw .noSuchProcess }
+        guard let other = call.memory.process(ProcessID(Int32(truncatingIfNeeded: call.number(0)))) else {
+          throw .noSuchProcess
+        }
         process = other
       }
       return .number(
@@ -129,13 +135,17 @@ extension CallRow {
     CallRow("load", [number("ADDRESS"), number("LENGTH")], "the bytes read, with the faults that took, or a signal") {
       call throws(CallError) in
       var bytes = [UInt8](repeating: 0, count: Int(min(call.number(1), 4096)))
-      let outcome = unsafe bytes.withUnsafeMutableBytes { unsafe call.memory.load(call.process, call.number(0), into: $0) }
+      let outcome = unsafe bytes.withUnsafeMutableBytes {
+        unsafe call.memory.load(call.process, call.number(0), into: $0)
+      }
       switch outcome {
       case .done(let faults): return .text("\(CallOutcome.quoted(bytes)) faults=\(faults)")
       case .signal(let signal): return .signal(signal)
       }
     },
-    CallRow("store", [number("ADDRESS"), text("BYTES")], "writes bytes: how many, with the faults that took, or a signal") {
+    CallRow(
+      "store", [number("ADDRESS"), text("BYTES")], "writes bytes: how many, with the faults that took, or a signal"
+    ) {
       call throws(CallError) in
       let bytes = call.text(1).prefix(4096)
       switch unsafe bytes.withUnsafeBytes({ unsafe call.memory.store(call.process, call.number(0), $0) }) {
@@ -152,7 +162,8 @@ extension CallRow {
       }
       return .lines(lines)
     },
-    CallRow("pagemap", [number("ADDRESS"), number("LENGTH")], "a letter a page: P present, . not") { call throws(CallError) in
+    CallRow("pagemap", [number("ADDRESS"), number("LENGTH")], "a letter a page: P present, . not") {
+      call throws(CallError) in
       let shift = call.memory.pageShift
       let size = UInt64(1) << shift
       let (end, overflows) = call.number(0).addingReportingOverflow(call.number(1))
@@ -166,7 +177,8 @@ extension CallRow {
       let value = call.memory.smapsField(call.process, call.number(0), field)
       return .text("\(value.map(String.init) ?? "-1") kB")
     },
-    CallRow("numa_maps", [number("ADDRESS")], "the policy of that area, and its pages by node") { call throws(CallError) in
+    CallRow("numa_maps", [number("ADDRESS")], "the policy of that area, and its pages by node") {
+      call throws(CallError) in
       guard let area = call.memory.lastArea(call.process, from: call.number(0)) else { return .text("none") }
       var statistics = AreaStatistics()
       call.memory.gather(area, of: call.process.space, into: &statistics)

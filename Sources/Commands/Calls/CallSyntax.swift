@@ -129,7 +129,8 @@ struct CallReader {
       let negative = take(UInt8(ascii: "-"))
       let spelled = word()
       guard let value = Self.value(of: spelled) else {
-        throw fail(spelled.isEmpty ? "a number or a name expected" : "'\(spelled)' is no number and no known name", at: begin)
+        throw fail(
+          spelled.isEmpty ? "a number or a name expected" : "'\(spelled)' is no number and no known name", at: begin)
       }
       total |= negative ? 0 &- value : value
       skipBlanks()

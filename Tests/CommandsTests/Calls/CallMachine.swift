@@ -15,7 +15,8 @@ struct CallMachine {
     description.settings.profile = profile
     let physical = try PhysicalMemory(description)
     frames = unsafe try TableFrames(
-      base: physical.bytes.base, size: physical.bytes.size, frameSize: physical.frameSize, source: TableFrameSource(physical),
+      base: physical.bytes.base, size: physical.bytes.size, frameSize: physical.frameSize,
+      source: TableFrameSource(physical),
       keeper: physical)
     let format = format ?? PageFormat.standard(for: description.architecture)
     let kernel = try PageTable(kernelOf: frames, format: format)

@@ -20,7 +20,8 @@ import Testing
   }
 
   private func compare(_ path: String) throws {
-    let ours = try CallMachine().replay(Self.read(path + ".calls")).split(separator: "\n", omittingEmptySubsequences: false)
+    let ours = try CallMachine().replay(Self.read(path + ".calls")).split(
+      separator: "\n", omittingEmptySubsequences: false)
     let theirs = Self.read(path + ".linux").split(separator: "\n", omittingEmptySubsequences: false)
     var differences: [String] = []
     for index in 0..<max(ours.count, theirs.count) where differences.count < 5 {
