@@ -102,10 +102,15 @@ typealias Inode = FileTree.Inode
   /// thread; a program that wants SIGINT or SIGTERM to end the mount waits for them in a thread of its own, and calls `stop`.
   public func serve(whenReady: (() -> Void)? = nil) throws(Errno) {
     self.whenReady = whenReady
-    // Without SA_RESTART: that the system call is cut off is the purpose.
+    // Without SA_RESTART: that the system call is cut off is the purpose. A thread of a pool may have it blocked.
     var action = sigaction()
     unsafe action.__sigaction_handler.sa_handler = { _ in }
     unsafe sigaction(SIGURG, &action, nil)
+    var wake = sigset_t()
+    var blocked = sigset_t()
+    unsafe sigaddset(&wake, SIGURG)
+    unsafe pthread_sigmask(SIG_UNBLOCK, &wake, &blocked)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &blocked, nil) }
 
     let begins = lock.withLock { () -> Bool in
       servingThread = pthread_self()

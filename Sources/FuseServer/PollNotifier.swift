@@ -32,7 +32,7 @@ internal import MemoryTypes
   /// What a file calls when the events of the handle behind `handle` may have changed. Takes over `handle`.
   func ticket(for handle: OpaquePointer) -> PollTicket {
     lock.lock()
-    if unsafe thread == nil, !stopped { unsafe thread = start() }
+    if thread == nil, !stopped { thread = start() }
     lock.unlock()
     return unsafe PollTicket(handle, of: self)
   }
@@ -41,13 +41,13 @@ internal import MemoryTypes
   func stop() {
     lock.lock()
     stopped = true
-    let thread = unsafe self.thread
-    unsafe self.thread = nil
+    let thread = self.thread
+    self.thread = nil
     lock.unlock()
-    guard let thread = unsafe thread else { return }
+    guard let thread = thread else { return }
     // SAFETY: `pending` lives as long as self; the thread was taken out of self under the lock, so it is joined once.
     unsafe sem_post(pending)
-    unsafe pthread_join(thread, nil)
+    pthread_join(thread, nil)
   }
 
   fileprivate func queue(_ ticket: PollTicket) {
@@ -80,7 +80,7 @@ internal import MemoryTypes
       unsafe context.release()
       return nil
     }
-    return unsafe thread
+    return thread
   }
 
   private func run() {

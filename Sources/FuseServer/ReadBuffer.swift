@@ -34,6 +34,6 @@ final class ReadBuffer: @unchecked Sendable {
   func discard() {
     // SAFETY: as in bytes(_:); the key holds nil afterwards.
     unsafe free(pthread_getspecific(key))
-    unsafe pthread_setspecific(key, nil)
+    pthread_setspecific(key, nil)
   }
 }

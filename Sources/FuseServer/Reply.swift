@@ -51,7 +51,7 @@ extension Reply where Answer == NoAnswer {
 
 extension Reply where Answer == EntryAnswer {
   consuming func entry(_ attributes: FileAttributes, of server: FuseServer) {
-    var entry = unsafe server.entryParameters(attributes)
+    var entry = server.entryParameters(attributes)
     unsafe fuse_reply_entry(take(), &entry)
   }
 }

@@ -6,7 +6,7 @@ import Testing
 
 /// Why nothing can be mounted here; nil where it can.
 let mountingObstacle: String? = {
-  let device = open("/dev/fuse", O_RDWR)
+  let device = unsafe open("/dev/fuse", O_RDWR)
   guard device >= 0 else { return "/dev/fuse cannot be opened (errno \(errno))" }
   close(device)
   return nil
@@ -32,7 +32,7 @@ final class PlainThread<Result: Sendable>: @unchecked Sendable {
   }
 
   func join() -> Result {
-    unsafe pthread_join(thread, nil)
+    pthread_join(thread, nil)
     return result!
   }
 }
@@ -51,7 +51,7 @@ func withMount(
 ) throws -> Errno? {
   var template = Array("/tmp/veridianfs-test-XXXXXX".utf8CString)
   let path = unsafe template.withUnsafeMutableBufferPointer { unsafe String(cString: mkdtemp($0.baseAddress!)) }
-  defer { #expect(rmdir(path) == 0, "the mount was left behind at \(path)") }
+  defer { #expect(unsafe rmdir(path) == 0, "the mount was left behind at \(path)") }
   var options = FuseServer.Options()
   options.threads = threads
   // Even where a test traps, and takes the process with it.
@@ -76,7 +76,7 @@ func failure(_ call: @autoclosure () -> Int32) -> Int32 { call() < 0 ? errno : 0
 
 /// The whole of a file, by reads of `chunk` bytes.
 func contents(_ path: String, chunk: Int = 65536) -> [UInt8]? {
-  let file = open(path, O_RDONLY)
+  let file = unsafe open(path, O_RDONLY)
   guard file >= 0 else { return nil }
   defer { close(file) }
   var all: [UInt8] = []
