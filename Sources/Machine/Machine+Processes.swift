@@ -1,6 +1,6 @@
+internal import AddressSpaces
 public import MemoryTypes
 internal import PhysicalMemory
-internal import Topology
 internal import Translation
 
 /// What `/proc/PID/status` says of a process.
@@ -24,17 +24,21 @@ public struct ProcessStatus: Sendable {
 }
 
 extension Machine {
-  public var processIDs: [ProcessID] { [InitProcess.id] }
+  /// In ascending order.
+  public var processIDs: [ProcessID] { users.pids }
 
-  public func status(of process: ProcessID) -> ProcessStatus? {
-    guard process == InitProcess.id else { return nil }
-    let resident = memory.frameSize.bytes(initProcess.resident)
-    let none = ByteCount(0)
+  public func status(of pid: ProcessID) -> ProcessStatus? {
+    guard let process = users.process(pid) else { return nil }
+    let counts = process.space.counts
+    func size(_ pages: UInt64) -> ByteCount { memory.frameSize.bytes(FrameCount(pages)) }
     return ProcessStatus(
-      name: "init", parent: ProcessID(0), size: resident, peakSize: resident, locked: none, resident: resident,
-      peakResident: resident, residentAnonymous: resident, residentFile: none, residentShared: none, data: resident,
-      stack: none, executable: none,
-      pageTables: memory.frameSize.bytes(FrameCount(UInt64(initProcess.table.tableCount))), hugePages: none,
-      cpusAllowed: description.cpus.map(\.id))
+      name: process.name, parent: process.parent, size: size(counts.total), peakSize: size(counts.highestTotal),
+      locked: size(counts.locked), resident: size(counts.resident),
+      peakResident: size(max(counts.highestResident, counts.resident)),
+      residentAnonymous: size(counts.anonymousResident),
+      residentFile: size(counts.fileResident), residentShared: size(counts.sharedResident), data: size(counts.data),
+      stack: size(counts.stack), executable: size(counts.executable),
+      pageTables: size(UInt64(process.space.pageTable.tableCount)), hugePages: ByteCount(0),
+      cpusAllowed: process.allowedCPUs)
   }
 }

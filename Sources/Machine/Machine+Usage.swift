@@ -1,3 +1,4 @@
+internal import AddressSpaces
 public import MemoryTypes
 internal import PhysicalMemory
 internal import Topology
@@ -74,7 +75,7 @@ extension Machine {
   }
 
   /// How much is promised.
-  public var committedFrames: Int { Int(initProcess.resident.rawValue) }
+  public var committedFrames: Int { Int(users.committedPages) }
 
   /// The kernel heap's address space.
   public var kernelHeapSpace: ByteCount { format.layout.kernelHeap.size }

@@ -1,3 +1,4 @@
+public import AddressSpaces
 public import MemoryTypes
 public import PhysicalMemory
 public import Topology
@@ -39,8 +40,8 @@ public final class Machine: @unchecked Sendable {
 
   /// The kernel's half: physical memory at `format.layout.physicalMap`.
   public var kernelTable: PageTable { booted!.kernelTable }
-  /// Process 1.
-  public var initProcess: InitProcess { booted!.initProcess }
+  /// The processes, their address spaces, and every CPU's TLBs.
+  public var users: UserMemory { booted!.users }
 
   public func withLock<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     lock.lock()
@@ -55,7 +56,8 @@ public final class Machine: @unchecked Sendable {
   ///
   /// Does not fail: what fitted into this memory once fits again.
   public func reset() {
-    // The tables give their frames back before all memory becomes free.
+    // Spaces go before the kernel whose half they share, and their frames before all memory becomes free.
+    for pid in users.pids { if let process = users.process(pid) { users.exit(process) } }
     booted = nil
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
@@ -67,44 +69,58 @@ public final class Machine: @unchecked Sendable {
 
 /// What booting makes of a machine's empty memory.
 private struct Booted {
-  // A space goes before the kernel whose half it shares: members are destroyed in this order.
-  let initProcess: InitProcess
+  let users: UserMemory
   let kernelTable: PageTable
 
   init(_ description: MachineDescription, _ memory: PhysicalMemory, _ format: PageFormat) throws(MemoryError) {
-    let frames = try unsafe TableFrames(
-      base: memory.bytes.base, size: memory.bytes.size, frameSize: memory.frameSize, source: TableFrameSource(memory),
-      keeper: memory)
-    kernelTable = try PageTable(kernelOf: frames, format: format)
-    let map = format.layout.physicalMap
+    kernelTable = try PageTable(kernelOf: TableFrames(memory), format: format)
+    try Self.mapPhysicalMemory(description, memory, kernelTable)
+    users = try UserMemory(physical: memory, kernelTable: kernelTable, settings: Self.settings(description, memory))
+    try Self.startInit(users)
+  }
+
+  private static func mapPhysicalMemory(
+    _ description: MachineDescription, _ memory: PhysicalMemory, _ table: PageTable
+  ) throws(MemoryError) {
+    let map = table.format.layout.physicalMap
     for node in description.nodes {
       for range in node.memory {
         // Where the map is smaller than memory, the rest is High memory, and the kernel has no address for it.
         let end = min(range.end.rawValue, map.size.rawValue)
         guard range.start.rawValue < end else { continue }
         let part = PhysicalRange(start: range.start, size: ByteCount(end - range.start.rawValue))
-        try kernelTable.map(
+        try table.map(
           map.first + ByteCount(range.start.rawValue), to: memory.frameSize.framesInside(part),
           flags: [.present, .writable, .global, .accessed, .dirty])
       }
     }
-    initProcess = try InitProcess(memory: memory, kernel: kernelTable, description: description)
-  }
-}
-
-/// Page tables come from the zone that the kernel can address, near the CPU that asks.
-private final class TableFrameSource: TableSource {
-  private let memory: PhysicalMemory
-
-  init(_ memory: PhysicalMemory) { self.memory = memory }
-
-  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber {
-    try memory.allocate(FrameRequest(cpu: cpu, zeroed: true, owner: FrameOwner(.pageTable, id: owner))).start
   }
 
-  func freeTable(_ frame: FrameNumber) {
-    do throws(MemoryError) {
-      try memory.free(FrameRange(start: frame, count: FrameCount(1)), cpu: CPUID(0))
-    } catch { preconditionFailure("a page table's frame is gone: \(error)") }
+  private static func settings(_ description: MachineDescription, _ memory: PhysicalMemory) -> UserMemory.Settings {
+    UserMemory.Settings(
+      seed: description.settings.seed, randomizesLayout: description.settings.aslr,
+      enforcesWriteXorExecute: description.settings.resolvedWX == .enforce,
+      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }),
+      nodeFrames: description.nodes.flatMap { node in
+        node.memory.map { (memory.frameSize.framesInside($0), node.id) }
+      })
   }
+
+  /// Process 1, with a page of its own at 0x1000, or where that lies in a larger page.
+  private static func startInit(_ users: UserMemory) throws(MemoryError) {
+    let process = try users.spawn(name: "init")
+    let size: UInt64 = 1 << users.pageShift
+    let address = 0x1000 & ~(size - 1)
+    do throws(CallError) {
+      _ = try users.mmap(
+        process, address, size, protection: Self.readWrite, flags: Self.privateAnonymousFixed, file: nil, offset: 0)
+    } catch { throw .outOfMemory(count: FrameCount(1)) }
+    let byte: UInt8 = 0
+    let outcome = unsafe withUnsafeBytes(of: byte) { unsafe users.store(process, address, $0) }
+    guard case .done = outcome else { throw .outOfMemory(count: FrameCount(1)) }
+  }
+
+  /// PROT_READ|PROT_WRITE and MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED.
+  private static let readWrite: UInt64 = 0x3
+  private static let privateAnonymousFixed: UInt64 = 0x32
 }

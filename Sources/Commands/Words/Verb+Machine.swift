@@ -1,3 +1,4 @@
+internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
@@ -67,14 +68,14 @@ extension Verb {
 
   static let dumpPT = Verb(
     "dump_pt",
-    positional: [
-      Parameter(
-        "address", .number(0...UInt64.max), "a virtual address of process 1's space, the kernel's half included")
-    ],
+    positional: [Parameter("address", .number(0...UInt64.max), "a virtual address, the kernel's half included")],
     required: 1,
+    keys: [Parameter("pid", .number(1...UInt64(Int32.max)), "the process whose space is walked; 1 if not given")],
     summary: "walks the page tables to a virtual address, level by level",
     execute: { arguments, machine in
-      machine.initProcess.table.walk(VirtualAddress(arguments.number("address") ?? 0))
+      let pid = ProcessID(Int32(arguments.number("pid") ?? 1))
+      guard let process = machine.users.process(pid) else { throw MemoryError.noSuchProcess(pid) }
+      return process.space.pageTable.walk(VirtualAddress(arguments.number("address") ?? 0))
     },
     print: { walk, machine, text in walk.print(machine.format, into: &text) })
 
