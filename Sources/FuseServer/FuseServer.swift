@@ -20,8 +20,6 @@ typealias Inode = FileTree.Inode
     public var allowOther = false
     /// Serving threads, 1 or more. On one processor a second thread costs 1.3 times what it gives.
     public var threads = 1
-    /// Whether a process of fusermount3's stays and unmounts even when this process is killed.
-    public var unmountsAfterDeath = false
     public init() {}
   }
 
@@ -62,7 +60,6 @@ typealias Inode = FileTree.Inode
     FuseLog.install()
     var settings = "fsname=\(Self.fileSystemName),subtype=\(Self.fileSystemName)"
     if options.allowOther { settings += ",allow_other" }
-    if options.unmountsAfterDeath { settings += ",auto_unmount" }
     var operations = Self.operations
     var arguments = unsafe fuse_args()
     // SAFETY: libfuse copies the arguments and the operations; self outlives the session, which deinit destroys.

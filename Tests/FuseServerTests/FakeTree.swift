@@ -55,7 +55,7 @@ final class FakeTree: ServedTree, @unchecked Sendable {
     var owner: UInt32?
   }
   static let manyEntries = 5000
-  static let bigSize = (3 << 20) + 17
+  static let bigSize = (1 << 20) + 5017
   static let text = "hello\n"
   static let rows = [
     Row(inode: 2, name: "plain"),

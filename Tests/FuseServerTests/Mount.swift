@@ -12,6 +12,14 @@ let mountingObstacle: String? = {
   return nil
 }()
 
+/// Set by one thread, seen by another.
+final class Flag: @unchecked Sendable {
+  private let lock = Lock()
+  private var value = false
+  var isSet: Bool { lock.withLock { value } }
+  func set() { lock.withLock { value = true } }
+}
+
 /// A plain thread with a result of its own.
 final class PlainThread<Result: Sendable>: @unchecked Sendable {
   private let body: () -> Result
@@ -42,24 +50,57 @@ extension PlainThread: Runnable {
   fileprivate func run() { result = body() }
 }
 
+/// A process that takes the mount at a path away when this process ends before it is dismissed, even where a test traps.
+struct Guardian {
+  private let process: pid_t
+  /// The end of a pipe whose other end the process reads: it is closed when this process ends.
+  private let leash: Int32
+
+  init(of path: String) {
+    var ends: [Int32] = [-1, -1]
+    let made = unsafe pipe2(&ends, O_CLOEXEC)
+    precondition(made == 0)
+    leash = ends[1]
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    unsafe posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    let script = "read word || { umount -l \(path); rmdir \(path); }"
+    var arguments = unsafe ["sh", "-c", script].map { unsafe strdup($0) } + [nil]
+    defer { for argument in unsafe arguments { unsafe free(argument) } }
+    var process = pid_t()
+    let spawned = unsafe posix_spawn(&process, "/bin/sh", &actions, nil, &arguments, environ)
+    precondition(spawned == 0)
+    close(ends[0])
+    self.process = process
+  }
+
+  func dismiss() {
+    unsafe write(leash, "\n", 1)
+    close(leash)
+    unsafe waitpid(process, nil, 0)
+  }
+}
+
 /// Mounts `tree` on a directory of its own, lets `body` use it, and takes all of it away again, whatever happens.
 ///
 /// Returns what `serve` ended with.
 @discardableResult
 func withMount(
-  _ tree: FakeTree, threads: Int = 1, _ body: (_ path: String, _ server: FuseServer) throws -> Void
+  _ tree: FakeTree, threads: Int = 1, whenReady: (@Sendable () -> Void)? = nil,
+  _ body: (_ path: String, _ server: FuseServer) throws -> Void
 ) throws -> Errno? {
   var template = Array("/tmp/veridianfs-test-XXXXXX".utf8CString)
   let path = unsafe template.withUnsafeMutableBufferPointer { unsafe String(cString: mkdtemp($0.baseAddress!)) }
   defer { #expect(unsafe rmdir(path) == 0, "the mount was left behind at \(path)") }
   var options = FuseServer.Options()
   options.threads = threads
-  // Even where a test traps, and takes the process with it.
-  options.unmountsAfterDeath = true
+  let guardian = Guardian(of: path)
+  defer { guardian.dismiss() }
   let server = try FuseServer(tree: tree, mountpoint: FilePath(path), options: options)
   try server.mount()
   let serving = PlainThread<Errno?> {
-    do throws(Errno) { try server.serve() } catch { return error }
+    do throws(Errno) { try server.serve(whenReady: whenReady) } catch { return error }
     return nil
   }
   var failure: (any Error)?

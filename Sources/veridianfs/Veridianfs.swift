@@ -1,0 +1,37 @@
+import ArgumentParser
+import Glibc
+
+/// The program: a machine's memory, mounted, and what belongs with it.
+@main
+struct Veridianfs: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "veridianfs",
+    abstract: "Emulates a machine's memory, and mounts it as the files in which Linux shows it.",
+    discussion: """
+      A mounted machine is rooted as a system is: sys/devices/system/node and its kin show its memory, and commands \
+      written to sys/kernel/debug/memory act on it.
+
+        veridianfs mount mountpoints/machine --background
+        cat mountpoints/machine/sys/devices/system/node/node*/meminfo
+        echo help > mountpoints/machine/sys/kernel/debug/memory
+        cat mountpoints/machine/sys/kernel/debug/memory
+        veridianfs unmount mountpoints/machine
+
+      Exit status: 0 on success, 1 on failure, 64 where the arguments are wrong.
+      """,
+    version: "0.1.0",
+    subcommands: [MountCommand.self, UnmountCommand.self, MachinesCommand.self, DescribeCommand.self])
+
+  /// Prints a failure as it is, after the program's name, and whatever else goes wrong as ArgumentParser does.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let failure as Failure {
+      unsafe fputs(failure.lines.map { "veridianfs: \($0)\n" }.joined(), stderr)
+      Glibc.exit(EXIT_FAILURE)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}
