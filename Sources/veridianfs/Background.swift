@@ -21,7 +21,7 @@ enum Background {
     var isReady = false
     var buffer = [UInt8](repeating: 0, count: 4096)
     while !isReady {
-      let count = try buffer.withUnsafeMutableBytes { try unsafe reader.read(into: $0) }
+      let count = try unsafe buffer.withUnsafeMutableBytes { try unsafe reader.read(into: $0) }
       if count == 0 { break }
       isReady = buffer[..<count].contains(0)
       _ = try? FileDescriptor.standardError.writeAll(buffer[..<count].filter { $0 != 0 })
@@ -40,7 +40,7 @@ enum Background {
     unsafe chdir("/")
     let isHeard = (try? FileDescriptor.standardError.writeAll([0])) != nil
     // A new file descriptor takes the lowest number that is free, so this one is free to be replaced.
-    if let null = try? FileDescriptor.open("/dev/null", .readWrite) {
+    if let null = try? unsafe FileDescriptor.open("/dev/null", .readWrite) {
       dup2(null.rawValue, 2)
       try? null.close()
     }
@@ -50,8 +50,10 @@ enum Background {
 
   /// Both ends are closed in the programs that this one starts.
   private static func makePipe() throws -> (reader: FileDescriptor, writer: FileDescriptor) {
-    var ends: [Int32] = [-1, -1]
-    guard unsafe pipe2(&ends, O_CLOEXEC) == 0 else { throw Errno.last }
-    return (FileDescriptor(rawValue: ends[0]), FileDescriptor(rawValue: ends[1]))
+    let ends = try FileDescriptor.pipe()
+    for end in [ends.readEnd, ends.writeEnd] {
+      guard fcntl(end.rawValue, F_SETFD, FD_CLOEXEC) == 0 else { throw Errno.last }
+    }
+    return (ends.readEnd, ends.writeEnd)
   }
 }

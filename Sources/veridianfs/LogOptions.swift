@@ -1,5 +1,5 @@
-import ArgumentParser
-import Logging
+public import ArgumentParser
+public import Logging
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 

@@ -10,7 +10,7 @@ struct SettingOptions: ParsableArguments {
     name: .customLong("set"),
     help: ArgumentHelp(
       "Override a setting of the machine; may be given several times.",
-      discussion: Setting.all.map { "\($0.key): \($0.documentation) \($0.expected.capitalizedFirst)." }
+      discussion: Setting.all.map { "\($0.key) (\($0.expected)): \($0.documentation)" }
         .joined(separator: "\n"),
       valueName: "key=value"))
   var assignments: [String] = []
@@ -36,8 +36,4 @@ func makeTree(of description: MachineDescription) throws(Failure) -> any ServedT
   do { return MachineTree(machine: try Machine(description)) } catch {
     throw Failure("\(description.name) cannot be built: \(error)")
   }
-}
-
-extension String {
-  fileprivate var capitalizedFirst: String { prefix(1).uppercased() + dropFirst() }
 }

@@ -86,7 +86,7 @@ struct MountCommand: ParsableCommand {
     let device = "/dev/fuse"
     do {
       try FileDescriptor.open(FilePath(device), .readWrite, options: .closeOnExec).close()
-    } catch Errno.noSuchFileOrDirectory, Errno.noSuchDevice, Errno.noSuchAddressOrDevice {
+    } catch Errno.noSuchFileOrDirectory, Errno(rawValue: ENODEV), Errno.noSuchAddressOrDevice {
       throw Failure(
         "\(device) is missing: load the kernel's module with 'modprobe fuse', or give a container the device "
           + "(--device /dev/fuse --cap-add SYS_ADMIN)")

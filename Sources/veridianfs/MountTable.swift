@@ -58,7 +58,7 @@ func contents(of path: String) -> String? {
   var bytes: [UInt8] = []
   var buffer = [UInt8](repeating: 0, count: 1 << 16)
   while true {
-    guard let count = try? buffer.withUnsafeMutableBytes({ try unsafe file.read(into: $0) }) else { return nil }
+    guard let count = try? unsafe buffer.withUnsafeMutableBytes({ try unsafe file.read(into: $0) }) else { return nil }
     if count == 0 { return String(decoding: bytes, as: UTF8.self) }
     bytes += buffer[..<count]
   }

@@ -22,7 +22,7 @@ enum Process {
     unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     // SAFETY: the strings are this function's own until the program has its copies.
     var vector = unsafe ([program] + arguments).map { unsafe strdup($0) } + [nil]
-    defer { for argument in unsafe vector { unsafe free(argument) } }
+    defer { unsafe vector.forEach { unsafe free($0) } }
     var process = pid_t()
     let failure = unsafe posix_spawnp(&process, program, &actions, &attributes, &vector, environ)
     guard failure == 0 else { throw Failure("\(program) cannot be started: \(Errno(rawValue: failure))") }

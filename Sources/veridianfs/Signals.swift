@@ -9,7 +9,7 @@ struct Signals: @unchecked Sendable {
     var set = sigset_t()
     for signal in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&set, signal) }
     unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-    unsafe signal(SIGPIPE, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
     return Signals(set: set)
   }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import SystemPackage
 
 /// The program: a machine's memory, mounted, and what belongs with it.
 @main
@@ -28,7 +29,8 @@ struct Veridianfs: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let failure as Failure {
-      unsafe fputs(failure.lines.map { "veridianfs: \($0)\n" }.joined(), stderr)
+      let text = failure.lines.map { "veridianfs: \($0)\n" }.joined()
+      _ = try? FileDescriptor.standardError.writeAll(text.utf8)
       Glibc.exit(EXIT_FAILURE)
     } catch {
       exit(withError: error)

@@ -58,8 +58,9 @@ struct Guardian {
 
   init(of path: String) {
     var ends: [Int32] = [-1, -1]
-    let made = unsafe pipe2(&ends, O_CLOEXEC)
+    let made = unsafe pipe(&ends)
     precondition(made == 0)
+    for end in ends { fcntl(end, F_SETFD, FD_CLOEXEC) }
     leash = ends[1]
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
@@ -67,7 +68,7 @@ struct Guardian {
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
     let script = "read word || { umount -l \(path); rmdir \(path); }"
     var arguments = unsafe ["sh", "-c", script].map { unsafe strdup($0) } + [nil]
-    defer { for argument in unsafe arguments { unsafe free(argument) } }
+    defer { unsafe arguments.forEach { unsafe free($0) } }
     var process = pid_t()
     let spawned = unsafe posix_spawn(&process, "/bin/sh", &actions, nil, &arguments, environ)
     precondition(spawned == 0)

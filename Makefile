@@ -1,0 +1,57 @@
+# Each target does all of its own set-up: packages that are missing are installed with apt-get, with sudo where the user is not
+# root.
+
+MOUNTPOINT := mountpoints/machine
+MACHINE := four-node
+PROGRAM := .build/release/veridianfs
+SOURCES := Sources Tests Package.swift $(wildcard Benchmarks/Benchmarks Benchmarks/Package.swift)
+
+LIBRARIES := libfuse3-dev fuse3 pkg-config
+CLIENTS := numactl util-linux hwloc-nox
+MEASURING := gcc util-linux
+
+# Installs those of the packages $(1) that are not there.
+define install
+	@missing=$$(for package in $(1); do \
+	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get install -y --no-install-recommends $$missing || \
+	    { $$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends $$missing; }; \
+	fi
+endef
+
+.PHONY: build mount unmount test lint latency clean
+
+# The program, optimised.
+build:
+	$(call install,$(LIBRARIES))
+	swift build -c release --product veridianfs
+
+# Mounts MACHINE at MOUNTPOINT in the background, and shows a first reading.
+mount: build
+	@mkdir -p $(MOUNTPOINT)
+	$(PROGRAM) mount $(MOUNTPOINT) --machine $(MACHINE) --background
+	head -n 4 $(MOUNTPOINT)/sys/devices/system/node/node*/meminfo
+	echo mem > $(MOUNTPOINT)/sys/kernel/debug/memory
+	cat $(MOUNTPOINT)/sys/kernel/debug/memory
+
+unmount:
+	$(PROGRAM) unmount $(MOUNTPOINT)
+
+# Every test; the end-to-end tests run the program, and real clients over it.
+test:
+	$(call install,$(LIBRARIES) $(CLIENTS))
+	swift build -c release
+	swift test
+
+lint:
+	swift format lint --strict --recursive $(SOURCES)
+
+# What the server adds to the least that a request can cost.
+latency: build
+	$(call install,$(MEASURING))
+	Tests/Latency/run.sh $(PROGRAM)
+
+clean:
+	swift package clean
