@@ -89,26 +89,20 @@ public final class CommandHandle: @unchecked Sendable {
         return bytes.count
       }
       let length = newline ?? rest.count
+      let line = unsafe UnsafeRawBufferPointer(rebasing: rest[..<length])
+      // A line that was held is dropped if it is refused: its beginning was reported as written.
+      let begun = held
+      held = []
       do throws(Refusal) {
-        let line = unsafe UnsafeRawBufferPointer(rebasing: rest[..<length])
-        if held.isEmpty { unsafe try carryOut(line: line) } else { unsafe try carryOutHeld(with: line) }
+        if begun.isEmpty { unsafe try carryOut(line: line) } else { unsafe try carryOut(line: begun + line) }
       } catch {
         if begin > 0 { return begin }
-        let line = unsafe String(decoding: rest[..<length], as: UTF8.self)
-        log(error, of: line)
+        unsafe log(error, of: String(decoding: begun + line, as: UTF8.self))
         throw error.errno
       }
       begin += length + (newline == nil ? 0 : 1)
     }
     return bytes.count
-  }
-
-  /// The line that `held` begins and `line` ends. It is dropped if it is refused: its beginning was reported as written.
-  private func carryOutHeld(with line: UnsafeRawBufferPointer) throws(Refusal) {
-    var whole = held
-    held = []
-    unsafe whole.append(contentsOf: line)
-    try carryOut(line: whole)
   }
 
   private func carryOut(line: [UInt8]) throws(Refusal) {
@@ -124,10 +118,15 @@ public final class CommandHandle: @unchecked Sendable {
     unsafe text.withBytes { unsafe answer.append($0) }
   }
 
+  /// Long lines are cut, and control characters shown as U+FFFD: an answer is text, and its lines are those that were written.
   private func log(_ refusal: Refusal, of line: String) {
     text.removeAll()
-    let shown = line.unicodeScalars.count > 200 ? line.prefix(200) + "..." : line[...]
-    text.append(string: "\(shown) = -1 \(refusal.description)\n")
+    var shown = String.UnicodeScalarView()
+    for scalar in line.unicodeScalars.prefix(200) {
+      shown.append((scalar.value < 0x20 && scalar != "\t") || scalar.value == 0x7F ? "\u{FFFD}" : scalar)
+    }
+    if line.unicodeScalars.dropFirst(200).first != nil { shown += "...".unicodeScalars }
+    text.append(string: "\(String(shown)) = -1 \(refusal.description)\n")
     unsafe text.withBytes { unsafe answer.append($0) }
   }
 
@@ -137,6 +136,8 @@ public final class CommandHandle: @unchecked Sendable {
     file.interpreter.machine.withLock {
       if offset == 0 { origin = -Int64(answer.first) }
       let position = clamped(offset - origin)
+      // A reader whose place was dropped goes on with the first byte that is left, and from there.
+      if Int64(position) > offset - origin { origin = offset - Int64(position) }
       let count = unsafe answer.copy(from: position, into: buffer)
       readEnd = max(readEnd, position + count)
       return count

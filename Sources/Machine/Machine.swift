@@ -52,13 +52,14 @@ public final class Machine: @unchecked Sendable {
   /// A line takes effect now. The caller holds `lock`.
   public func beginLine() { line &+= 1 }
 
-  /// Everything as it was after booting: processes, tables, pools and allocations go, and the bytes of all memory with them.
+  /// Everything as it was after booting: processes, tables, pools, allocations and what was written to devices go, and the bytes of all memory with them.
   ///
   /// Does not fail: what fitted into this memory once fits again.
   public func reset() {
     // Spaces go before the kernel whose half they share, and their frames before all memory becomes free.
     for pid in users.pids { if let process = users.process(pid) { users.exit(process) } }
     booted = nil
+    power = DevicePower()
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
     do throws(MemoryError) {

@@ -49,9 +49,9 @@ public struct Parameter: Sendable {
       guard words.contains(where: { $0 == token.text }) else {
         throw Refusal(.invalidArgument, "\(token.quoted) is not \(words.joined(separator: " or "))")
       }
-      return .word(String(token.text))
+      return .word(token)
     case .word:
-      return .word(String(token.text))
+      return .word(token)
     }
   }
 }
@@ -61,7 +61,7 @@ public struct Arguments: Sendable {
   enum Value: Sendable {
     case number(UInt64)
     case zone(ZoneKind)
-    case word(String)
+    case word(Token)
   }
   var values: [(name: String, value: Value)] = []
 
@@ -75,7 +75,8 @@ public struct Arguments: Sendable {
     guard case .zone(let value) = self[name] else { return nil }
     return value
   }
-  public func word(_ name: String) -> String? {
+  /// A word with its place in the line.
+  func token(_ name: String) -> Token? {
     guard case .word(let value) = self[name] else { return nil }
     return value
   }

@@ -50,9 +50,8 @@ extension Verb {
     required: 1,
     summary: "gives back what alloc has taken",
     execute: { arguments, machine in
-      let word = arguments.word("address") ?? ""
-      if word == "all" { return try freeAll(machine) }
-      let token = Token(text: Substring(word), column: 6)
+      guard let token = arguments.token("address") else { preconditionFailure("free's address is required") }
+      if token.text == "all" { return try freeAll(machine) }
       let size = machine.memory.frameSize.bytes.rawValue
       let address = try token.number()
       guard address % size == 0 else {

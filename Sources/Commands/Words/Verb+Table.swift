@@ -14,9 +14,9 @@ extension Verb {
     "help", positional: [Parameter("verb", .word, "a word to describe")],
     summary: "lists the words, or describes one",
     execute: { arguments, _ in
-      guard let name = arguments.word("verb") else { return Verb?.none }
-      guard let verb = named(Substring(name)) else {
-        throw Refusal(.invalidArgument, "\"\(name)\" is no word of this language; \"help\" lists them")
+      guard let name = arguments.token("verb") else { return Verb?.none }
+      guard let verb = named(name.text) else {
+        throw Refusal(.invalidArgument, "\(name.quoted) is no word of this language; \"help\" lists them")
       }
       return verb
     },

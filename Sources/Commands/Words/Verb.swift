@@ -56,7 +56,7 @@ public struct Verb: Sendable {
     for token in tokens {
       if let equals = token.text.firstIndex(of: "="), !keys.isEmpty {
         let key = token.text[..<equals]
-        guard let parameter = keys.first(where: { $0.name == key }) else { throw unknown(key: key, token) }
+        guard let parameter = keys.first(where: { $0.name == key }) else { throw unknown(token) }
         guard !arguments.values.contains(where: { $0.name == parameter.name }) else {
           throw Refusal(.invalidArgument, "\(token.quoted): \(parameter.name)= is given twice")
         }
@@ -76,8 +76,8 @@ public struct Verb: Sendable {
     return arguments
   }
 
-  private func unknown(key: Substring, _ token: Token) -> Refusal {
+  private func unknown(_ token: Token) -> Refusal {
     let known = keys.map { $0.name + "=" }.joined(separator: " ")
-    return Refusal(.invalidArgument, "\(token.quoted): \(name) has no key \(key)=; it takes \(known)")
+    return Refusal(.invalidArgument, "\(token.quoted) is no key of \(name), which takes \(known)")
   }
 }
