@@ -79,7 +79,8 @@ private func renderMeminfo(_ machine: Machine, _: Instance, _ text: inout TextBu
   pages(&text, "VmallocUsed:    ", 0)
   line(&text, "VmallocChunk:   ", kilobytes: 0)
   pages(&text, "Percpu:         ", 0)
-  pages(&text, "HardwareCorrupted: ", 0)
+  // The one column of five digits among these.
+  text.append("HardwareCorrupted:     0 kB\n")
   pages(&text, "AnonHugePages:  ", usage.node[.nrAnonTransparentHugepages])
   pages(&text, "ShmemHugePages: ", usage.node[.nrShmemHugepages])
   pages(&text, "ShmemPmdMapped: ", usage.node[.nrShmemPmdmapped])
