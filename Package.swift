@@ -77,10 +77,18 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "CommandsTests",
-      dependencies: ["MemoryTypes", "PhysicalMemory", "Translation", "AddressSpaces", "Machine", "Commands", "Topology"],
+      dependencies: [
+        "MemoryTypes", "Topology", "PhysicalMemory", "Translation", "AddressSpaces", "Machine", "Commands",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       exclude: ["Fixtures"], swiftSettings: settings),
     .testTarget(
-      name: "FileTreeTests", dependencies: ["FileTree", "Machine", "Commands", "Topology"], swiftSettings: settings),
+      name: "FileTreeTests",
+      dependencies: [
+        "MemoryTypes", "Topology", "PhysicalMemory", "Machine", "Commands", "FileTree",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      resources: [.copy("Fixtures")], swiftSettings: settings),
     .testTarget(
       name: "FuseServerTests", dependencies: ["FuseServer", "FileTree"], swiftSettings: settings),
     .testTarget(name: "EndToEndTests", dependencies: ["veridianfs"], swiftSettings: settings),
