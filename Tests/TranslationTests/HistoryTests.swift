@@ -13,7 +13,7 @@ struct HistoryTests {
         let space = try PageTable(space: 1, kernel: kernel, enforcesWriteXorExecute: true)
         var history = RandomHistory(inKernel ? kernel : space, seed: seed)
         let label = Comment(rawValue: "\(format), seed \(seed), \(inKernel ? "kernel" : "user")")
-        for step in 0..<stepCount(120) {
+        for step in 0..<stepCount(90) {
           // now and then there are no frames for tables: all or nothing then, too
           let before = memory.inUse.count
           if step % 7 == 6 { memory.allowance = Int(history.random.next() % 3) }

@@ -71,7 +71,8 @@ struct OracleTests {
       let pages = format.basePages(level: level)
       let frame = (1 + seed % 3) * pages
       try space.map(
-        start, to: FrameRange(start: FrameNumber(frame), count: FrameCount(pages)), flags: [.present, .user, .writable],
+        start, to: FrameRange(start: FrameNumber(frame), count: FrameCount(pages)),
+        flags: [.present, .user, .writable],
         sizes: .exactly(level: level))
       let physical = frame << format.pageShift
       let hole = size / 2 + 3 << format.pageShift
@@ -96,9 +97,10 @@ struct OracleTests {
       try table.forEachMapping(in: PageRange(half.first, pageCount: count)) { mapping, effective in
         guard effective.contains(.present) else { return true }
         let isRISCV = format.architecture == .riscv64
+        let largeOrNot: UInt64 = mapping.level > 0 ? 1 : 0
         let run = Oracle.Run(
           start: mapping.address.rawValue & mask, physical: mapping.physical.rawValue,
-          size: isRISCV ? format.pageSize(level: mapping.level).rawValue : mapping.level > 0 ? 1 : 0,
+          size: isRISCV ? format.pageSize(level: mapping.level).rawValue : largeOrNot,
           permissions: Oracle.permissions(effective))
         if isRISCV { Oracle.Run.append(run, to: &runs) } else { runs.append(run) }
         return true

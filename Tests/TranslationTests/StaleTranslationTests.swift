@@ -10,7 +10,7 @@ struct StaleTranslationTests {
 
   @Test(arguments: PageFormat.all) func nothingStaleIsUsedAfterAnAcknowledgedFlush(format: PageFormat) throws {
     // the steps go to several machines, so that histories begin anew
-    let steps = stepCount(6000)
+    let steps = stepCount(4500)
     for seed in UInt64(1)...3 {
       var machine = try StaleMachine(format: format, seed: seed)
       for step in 0..<steps / 3 {

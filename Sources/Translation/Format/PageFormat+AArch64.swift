@@ -46,7 +46,7 @@ extension PageFormat {
     var addressMasks = InlineArray<5, UInt64>(repeating: 0)
     var reserved = InlineArray<5, UInt64>(repeating: 0)
     var leaves = InlineArray<5, UInt64>(repeating: 0)
-    for level in 0..<levels where leafLevels >> UInt64(level) & 1 != 0 {
+    for level in 0..<levels where leafLevels &>> UInt64(level) & 1 != 0 {
       addressMasks[level] = high & (.max << shifts[level])
       // the address bits that a page or block leaves over are RES0
       reserved[level] = high & ~(high & (.max << shifts[level])) & (.max << 12)

@@ -2,7 +2,7 @@ public import MemoryTypes
 
 extension PageFormat {
   /// Whether the hardware would walk for this address at all.
-  @inlinable public func isCanonical(_ address: VirtualAddress) -> Bool {
+  @inlinable @inline(__always) public func isCanonical(_ address: VirtualAddress) -> Bool {
     let value = address.rawValue
     switch canonicalForm {
     case .signExtended:
@@ -14,23 +14,27 @@ extension PageFormat {
   }
 
   /// Whether a canonical address lies in the kernel's half.
-  @inlinable public func isKernel(_ address: VirtualAddress) -> Bool { address >= layout.kernel.first }
+  @inlinable @inline(__always) public func isKernel(_ address: VirtualAddress) -> Bool {
+    address >= layout.kernel.first
+  }
 
   /// The address without what the hardware ignores of it (AArch64's top byte): what a TLB compares.
-  @inlinable public func untagged(_ address: VirtualAddress) -> VirtualAddress {
+  @inlinable @inline(__always) public func untagged(_ address: VirtualAddress) -> VirtualAddress {
     isKernel(address) ? address : VirtualAddress(address.rawValue & ~ignoredUserBits)
   }
 
   /// An address's place in the space that a root translates.
-  @inlinable func position(_ address: VirtualAddress) -> UInt64 { address.rawValue & (1 << addressBits - 1) }
+  @inlinable @inline(__always) func position(_ address: VirtualAddress) -> UInt64 {
+    address.rawValue & (1 << addressBits - 1)
+  }
 
   /// The address of a place in the kernel's or the users' half.
-  @inlinable func address(position: UInt64, kernel: Bool) -> VirtualAddress {
+  @inlinable @inline(__always) func address(position: UInt64, kernel: Bool) -> VirtualAddress {
     VirtualAddress(kernel ? position | upperBits : position)
   }
 
   @inlinable @inline(__always) func index(_ position: UInt64, level: Int) -> Int {
     // SAFETY: a level is always below `levels`, at most 5.
-    unsafe Int(truncatingIfNeeded: position >> shifts[unchecked: level] & indexMasks[unchecked: level])
+    unsafe Int(truncatingIfNeeded: position &>> shifts[unchecked: level] & indexMasks[unchecked: level])
   }
 }

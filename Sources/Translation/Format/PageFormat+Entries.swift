@@ -13,12 +13,12 @@ public import MemoryTypes
 }
 
 extension PageFormat {
-  @inlinable public func kind(_ raw: UInt64, level: Int) -> EntryKind {
+  @inlinable @inline(__always) public func kind(_ raw: UInt64, level: Int) -> EntryKind {
     // SAFETY: a level is always below `levels`, at most 5.
     if raw & presentBit == 0 { return raw == 0 ? .absent : .held }
     if unsafe (raw ^ leafFlips[unchecked: level]) & leafMasks[unchecked: level] != 0 {
       let refused =
-        unsafe leafLevels >> UInt64(level) & 1 == 0 || raw & reservedInLeaf[unchecked: level] != 0
+        unsafe leafLevels &>> UInt64(level) & 1 == 0 || raw & reservedInLeaf[unchecked: level] != 0
         || raw & reservedPatternMask == reservedPattern
       return refused ? .reserved : .leaf
     }
@@ -26,10 +26,10 @@ extension PageFormat {
   }
 
   /// The entry that maps a page of `level` at `address`, which is aligned to that page's size and within `physicalBits`.
-  @inlinable public func leaf(_ address: PhysicalAddress, flags: PageFlags, level: Int) -> UInt64 {
+  @inlinable @inline(__always) public func leaf(_ address: PhysicalAddress, flags: PageFlags, level: Int) -> UInt64 {
     // SAFETY: a level is below 5, four bits index 16 elements, two bits 4.
     let bits = UInt64(flags.rawValue)
-    var raw = unsafe address.rawValue >> addressShift | leafBits[unchecked: level]
+    var raw = unsafe address.rawValue &>> addressShift | leafBits[unchecked: level]
     raw |= unsafe permissionBits[unchecked: Int(truncatingIfNeeded: bits >> 1 & 15)]
     raw |= unsafe attributeBits[unchecked: Int(truncatingIfNeeded: bits >> 7 & 3)]
     raw |= (bits >> 5 & 1) &* accessedBit
@@ -40,7 +40,7 @@ extension PageFormat {
   }
 
   /// The flags of a leaf or held entry.
-  @inlinable public func flags(_ raw: UInt64) -> PageFlags {
+  @inlinable @inline(__always) public func flags(_ raw: UInt64) -> PageFlags {
     var flags: PageFlags = []
     if raw & presentBit != 0 {
       flags.insert(.present)
@@ -63,8 +63,8 @@ extension PageFormat {
   }
 
   /// What an entry that leads to a table leaves of the flags of the pages below it.
-  @inlinable public func restrict(_ flags: PageFlags, by table: UInt64, level: Int) -> PageFlags {
-    if restrictingLevels >> UInt64(level) & 1 == 0 { return flags }
+  @inlinable @inline(__always) public func restrict(_ flags: PageFlags, by table: UInt64, level: Int) -> PageFlags {
+    if restrictingLevels &>> UInt64(level) & 1 == 0 { return flags }
     var rest = flags
     let denied = table ^ deniesFlip
     if denied & deniesWriteBit != 0 { rest.remove(.writable) }
@@ -76,17 +76,17 @@ extension PageFormat {
   }
 
   /// Where a leaf or held entry leads.
-  @inlinable public func leafAddress(_ raw: UInt64, level: Int) -> PhysicalAddress {
+  @inlinable @inline(__always) public func leafAddress(_ raw: UInt64, level: Int) -> PhysicalAddress {
     // SAFETY: a level is always below `levels`, at most 5.
-    unsafe PhysicalAddress((raw & leafAddressMasks[unchecked: level]) << addressShift)
+    unsafe PhysicalAddress((raw & leafAddressMasks[unchecked: level]) &<< addressShift)
   }
 
-  @inlinable public func tableAddress(_ raw: UInt64) -> PhysicalAddress {
-    PhysicalAddress((raw & tableAddressMask) << addressShift)
+  @inlinable @inline(__always) public func tableAddress(_ raw: UInt64) -> PhysicalAddress {
+    PhysicalAddress((raw & tableAddressMask) &<< addressShift)
   }
 
   /// Whether the users' pages may lie below this table entry.
-  @inlinable func admitsUsers(_ raw: UInt64, level: Int) -> Bool {
+  @inlinable @inline(__always) func admitsUsers(_ raw: UInt64, level: Int) -> Bool {
     // SAFETY: a level is always below `levels`, at most 5.
     unsafe raw & tableUserBits[unchecked: level] == tableUserBits[unchecked: level]
   }

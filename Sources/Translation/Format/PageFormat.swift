@@ -117,14 +117,16 @@ public import MemoryTypes
 
 extension PageFormat {
   /// log2 of the page size of level 0, which is the machine's frame size.
-  @inlinable public var pageShift: UInt64 { shifts[0] }
-  @inlinable public var frameSize: FrameSize { FrameSize(shift: UInt8(shifts[0])) }
-  @inlinable public var rootLevel: Int { levels - 1 }
+  @inlinable @inline(__always) public var pageShift: UInt64 { shifts[0] }
+  @inlinable @inline(__always) public var frameSize: FrameSize { FrameSize(shift: UInt8(shifts[0])) }
+  @inlinable @inline(__always) public var rootLevel: Int { levels - 1 }
   /// The size of a page that is a leaf of `level`.
-  @inlinable public func pageSize(level: Int) -> ByteCount { ByteCount(1 << shifts[level]) }
+  @inlinable @inline(__always) public func pageSize(level: Int) -> ByteCount { ByteCount(1 << shifts[level]) }
   /// Base pages in a page of `level`.
-  @inlinable public func basePages(level: Int) -> UInt64 { 1 << (shifts[level] - shifts[0]) }
-  @inlinable public func hasLeaves(level: Int) -> Bool { level < levels && leafLevels >> UInt64(level) & 1 != 0 }
+  @inlinable @inline(__always) public func basePages(level: Int) -> UInt64 { 1 << (shifts[level] - shifts[0]) }
+  @inlinable @inline(__always) public func hasLeaves(level: Int) -> Bool {
+    level < levels && leafLevels &>> UInt64(level) & 1 != 0
+  }
   /// The level whose leaves have this size: nil where the format has none.
   public func level(ofPageSize size: ByteCount) -> Int? {
     (0..<levels).first { hasLeaves(level: $0) && pageSize(level: $0) == size }
@@ -135,6 +137,19 @@ extension PageFormat {
   public func linuxName(level: Int) -> String {
     if level == rootLevel { return "pgd" }
     return ["pte", "pmd", "pud", "p4d"][level]
+  }
+}
+
+/// A page format at a fixed address, for as long as the process: hot paths read fields in place. The value itself is
+/// larger than what is worth copying at each step of a walk.
+@safe @frozen @usableFromInline struct FormatReference {
+  /// SAFETY: never freed, never written after init.
+  @usableFromInline let pointer: UnsafePointer<PageFormat>
+
+  @usableFromInline init(_ format: PageFormat) {
+    let place = UnsafeMutablePointer<PageFormat>.allocate(capacity: 1)
+    unsafe place.initialize(to: format)
+    unsafe pointer = UnsafePointer(place)
   }
 }
 

@@ -30,7 +30,7 @@ extension MMU {
   /// The word of the page that covers a position, from either level of cache; 0 for none.
   @inline(__always)
   private func lookup(_ position: UInt64, stamp: UInt64, _ state: UnsafeMutablePointer<CPUState>) -> UInt64 {
-    let base = position >> format.pageShift
+    let base = position &>> format.pageShift
     // SAFETY: `state` is one of `cpus`.
     let found = unsafe state.pointee.first[0].find(base, tag: CPUState.tag(base, stamp: stamp, level: 0))
     if found != 0 {
@@ -44,16 +44,16 @@ extension MMU {
   private func lookupFurther(_ position: UInt64, stamp: UInt64, _ state: UnsafeMutablePointer<CPUState>) -> UInt64 {
     // SAFETY: `state` is one of `cpus`; levels are below 5.
     let levels = unsafe state.pointee.cachedLevels
-    for level in 1..<format.levels where levels >> UInt64(level) & 1 != 0 {
-      let number = position >> format.shifts[level]
+    for level in 1..<format.levels where levels &>> UInt64(level) & 1 != 0 {
+      let number = position &>> format.shifts[level]
       let found = unsafe state.pointee.first[level].find(number, tag: CPUState.tag(number, stamp: stamp, level: level))
       if found != 0 {
         unsafe state.pointee.counters.firstHits[level] &+= 1
         return withOffset(found, position, level)
       }
     }
-    for level in 0..<format.levels where levels >> UInt64(level) & 1 != 0 {
-      let number = position >> format.shifts[level]
+    for level in 0..<format.levels where levels &>> UInt64(level) & 1 != 0 {
+      let number = position &>> format.shifts[level]
       let tag = CPUState.tag(number, stamp: stamp, level: level)
       let found = unsafe state.pointee.second.find(number, tag: tag)
       if found != 0 {
@@ -67,7 +67,7 @@ extension MMU {
 
   /// A larger page's word, with the address of the base page that is meant.
   @inline(__always) private func withOffset(_ word: UInt64, _ position: UInt64, _ level: Int) -> UInt64 {
-    word | position & (1 << format.shifts[level] - 1) & ~(1 << format.pageShift - 1)
+    word | position & (1 &<< format.shifts[level] - 1) & ~(1 &<< format.pageShift - 1)
   }
 
   /// What an entry says to an access: nil where the tables must be asked again, because the page is not marked dirty
@@ -76,7 +76,7 @@ extension MMU {
   private func allowed(_ word: UInt64, _ kind: AccessKind, user: Bool, _ position: UInt64) -> AccessResult? {
     let flags = PageFlags(rawValue: UInt16(truncatingIfNeeded: word & 0x7FF))
     guard permits(flags, kind, user: user), kind != .write || flags.contains(.dirty) else { return nil }
-    let mask: UInt64 = 1 << format.pageShift - 1
+    let mask: UInt64 = 1 &<< format.pageShift - 1
     return .success(PhysicalAddress(word & ~mask | position & mask))
   }
 

@@ -33,8 +33,8 @@ extension MMU {
       }
       found.insert(
         CachedTranslation(
-          address: format.address(position: (tag >> 19) << format.shifts[level], kernel: isKernel),
-          physical: PhysicalAddress(word & (.max << format.pageShift)), level: level,
+          address: format.address(position: (tag >> 19) &<< format.shifts[level], kernel: isKernel),
+          physical: PhysicalAddress(word & (.max &<< format.pageShift)), level: level,
           flags: PageFlags(rawValue: UInt16(word & 0x7FF)), space: space))
     }
     for level in 0..<format.levels { state.first[level].forEach(add) }

@@ -43,7 +43,7 @@ extension MMU {
   /// Makes the order for pages that have changed: a full one above the ceiling.
   func order(context: Int, start: VirtualAddress, pageCount: UInt64, strideShift: UInt64, freesTables: Bool) -> Order {
     let shift = pageCount == 0 ? 0 : strideShift
-    let pages = (pageCount + (1 << shift) - 1) >> shift
+    let pages = (pageCount + (1 &<< shift) - 1) &>> shift
     // INVLPG drops every cached table entry (SDM 4.10.4.1); the others' instructions need not
     var dropsWalks = freesTables
     if case .cr3 = format.registers { dropsWalks = true }
@@ -142,7 +142,7 @@ extension MMU {
     while levels != 0 {
       let level = levels.trailingZeroBitCount
       levels &= levels &- 1
-      let number = position >> format.shifts[level]
+      let number = position &>> format.shifts[level]
       let tag = CPUState.tag(number, stamp: stamp, level: level)
       unsafe state.pointee.first[level].remove(number, tag: tag)
       unsafe state.pointee.second.remove(number, tag: tag)
@@ -184,7 +184,7 @@ extension MMU {
         let kernel = format.isKernel(start)
         let slot = unsafe state.pointee.slot
         for page in 0..<pages {
-          let position = format.position(start) & ~(1 << format.pageShift - 1) + page << format.pageShift
+          let position = format.position(start) & ~(1 &<< format.pageShift - 1) + page &<< format.pageShift
           if kernel {
             unsafe remove(position, stamp: state.pointee.globalStamp, state)
             unsafe remove(position, stamp: state.pointee.kernelStamp, state)

@@ -20,13 +20,13 @@ extension MMU {
     var denied: UInt64 = 0
     var found = false
     for upper in 1..<format.levels {
-      let number = position >> format.shifts[upper]
+      let number = position &>> format.shifts[upper]
       let word = unsafe state.pointee.walks[upper].find(
         number, tag: CPUState.tag(number, stamp: walkStamp, level: upper))
       if word != 0 {
         level = upper - 1
-        table = (word & Self.walkFrameMask) >> format.pageShift
-        denied = Self.unpackDenied(word, format)
+        table = (word & Self.walkFrameMask) &>> format.pageShift
+        denied = unpackDenied(word)
         unsafe state.pointee.counters.shortWalks &+= 1
         found = true
         break
@@ -46,14 +46,14 @@ extension MMU {
       case .table:
         let next = format.tableAddress(raw)
         guard next.rawValue < frames.size.rawValue else { return fault(.noMemory, level, on: cpu) }
-        if format.restrictingLevels >> UInt64(level) & 1 != 0 { denied |= raw ^ format.deniesFlip }
+        if format.restrictingLevels &>> UInt64(level) & 1 != 0 { denied |= raw ^ format.deniesFlip }
         let used = raw | format.tableAccessedBits[level]
         if used != raw { mark(table, index, used) }
-        let number = position >> format.shifts[level]
+        let number = position &>> format.shifts[level]
         unsafe state.pointee.walks[level].insert(
           number, tag: CPUState.tag(number, stamp: walkStamp, level: level),
-          word: next.rawValue & Self.walkFrameMask | Self.packDenied(denied, format))
-        table = next.rawValue >> format.pageShift
+          word: next.rawValue & Self.walkFrameMask | packDenied(denied))
+        table = next.rawValue &>> format.pageShift
         level -= 1
       case .leaf:
         var flags = format.flags(raw)
@@ -79,13 +79,13 @@ extension MMU {
         } else {
           stamp = unsafe state.pointee.slots[slot].stamp
         }
-        let number = position >> format.shifts[level]
+        let number = position &>> format.shifts[level]
         let tag = CPUState.tag(number, stamp: stamp, level: level)
         let word = start | UInt64(flags.rawValue)
         unsafe state.pointee.first[level].insert(number, tag: tag, word: word)
         unsafe state.pointee.second.insert(number, tag: tag, word: word)
         unsafe state.pointee.cachedLevels |= 1 << UInt64(level)
-        return .success(PhysicalAddress(start | position & (1 << format.shifts[level] - 1)))
+        return .success(PhysicalAddress(start | position & (1 &<< format.shifts[level] - 1)))
       }
     }
   }
@@ -108,7 +108,7 @@ extension MMU {
   // A cached table entry: the table's address, bit 11 always, and in bits 0 to 3 what is denied on the way to it.
   private static var walkFrameMask: UInt64 { ~0xFFF }
 
-  private static func packDenied(_ denied: UInt64, _ format: PageFormat) -> UInt64 {
+  @inline(__always) private func packDenied(_ denied: UInt64) -> UInt64 {
     var bits: UInt64 = 1 << 11
     if denied & format.deniesWriteBit != 0 { bits |= 1 }
     if denied & format.deniesUserBit != 0 { bits |= 2 }
@@ -117,7 +117,7 @@ extension MMU {
     return bits
   }
 
-  private static func unpackDenied(_ word: UInt64, _ format: PageFormat) -> UInt64 {
+  @inline(__always) private func unpackDenied(_ word: UInt64) -> UInt64 {
     if word & 15 == 0 { return 0 }
     var denied: UInt64 = 0
     if word & 1 != 0 { denied |= format.deniesWriteBit }

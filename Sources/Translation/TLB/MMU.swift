@@ -13,7 +13,10 @@ public import MemoryTypes
 @safe public final class MMU {
   public let cpuCount: Int
   public let geometry: TLBGeometry
-  let format: PageFormat
+  private let reference: FormatReference
+  var format: PageFormat {
+    @inline(__always) unsafeAddress { unsafe reference.pointer }
+  }
   let frames: TableFrames
   let kernel: PageTable
   /// SAFETY: one mapping each, made in init and unmapped in deinit; committed on first use.
@@ -33,9 +36,20 @@ public import MemoryTypes
   static let contextLimit = 4 << 20
 
   /// Above so many pages a range is flushed as a whole: Linux's tunable of the same name.
-  public var singlePageFlushCeiling: UInt64 = 33
+  public var singlePageFlushCeiling: UInt64 {
+    get { unsafe tunables.pointee.ceiling }
+    set { unsafe tunables.pointee.ceiling = newValue }
+  }
   /// What a request to one other CPU costs on the machine's clock, in nanoseconds (`tlb_cost_ns`; the seed's 4.2 µs).
-  public var requestCost: UInt64 = 4200
+  public var requestCost: UInt64 {
+    get { unsafe tunables.pointee.cost }
+    set { unsafe tunables.pointee.cost = newValue }
+  }
+  private struct Tunables {
+    var ceiling: UInt64 = 33
+    var cost: UInt64 = 4200
+  }
+  private let tunables: UnsafeMutablePointer<Tunables>
 
   /// Throws `hostRefusedMapping`. Traps where the geometry has sets that are no power of two.
   public init(
@@ -45,7 +59,7 @@ public import MemoryTypes
     self.cpuCount = cpuCount
     self.geometry = geometry
     self.kernel = kernel
-    format = kernel.format
+    reference = kernel.reference
     frames = kernel.frames
     maskWords = (cpuCount + 63) / 64
     let walk = TLBGeometry.Cache(sets: geometry.walkEntries, ways: 1)
@@ -63,6 +77,8 @@ public import MemoryTypes
       to: UInt64.self, capacity: limit * maskWords)
     unsafe totals = .allocate(capacity: 1)
     unsafe totals.initialize(to: ShootdownCounters())
+    unsafe tunables = .allocate(capacity: 1)
+    unsafe tunables.initialize(to: Tunables())
     var memory = unsafe caches
     func next(_ geometry: TLBGeometry.Cache) -> TLBCache {
       defer { unsafe memory += TLBCache.bytes(geometry) }
@@ -87,6 +103,7 @@ public import MemoryTypes
     unsafe munmap(contexts, Self.contextLimit * MemoryLayout<Context>.stride)
     unsafe munmap(masks, Self.contextLimit * maskWords * 8)
     unsafe totals.deallocate()
+    unsafe tunables.deallocate()
   }
 
   /// Zeroes that are committed on first use.

@@ -19,12 +19,13 @@ extension PageTable {
       throw .noSuchFrame(target.start)
     }
     let (lowest, highest) = try levels(of: sizes, at: start, for: target)
+    if target.count.rawValue == 1, mapOne(first, target.start.rawValue &<< shift, flags) { return }
     var done: UInt64 = 0
     var needsUser = false
     do throws(MemoryError) {
       while done < target.count.rawValue {
         try fill(
-          position: first + done << shift, physical: (target.start.rawValue + done) << shift,
+          position: first + done &<< shift, physical: (target.start.rawValue + done) &<< shift,
           pages: target.count.rawValue - done, flags: flags, lowest: lowest, highest: highest, cpu: cpu, done: &done,
           needsUser: &needsUser)
       }
@@ -33,7 +34,7 @@ extension PageTable {
       var nothing = FlushObligation(frames: frames, context: context, start: start)
       if done > 0 { clear(position: first, pages: done, into: &nothing) { _, _, _ in } }
       nothing.withoutCPUs()
-      prune(position: first + done << shift)
+      prune(position: first + done &<< shift)
       if rootChanged { syncFollowers() }
       throw error
     }
@@ -41,6 +42,28 @@ extension PageTable {
     if rootChanged { syncFollowers() }
   }
 
+  /// The common case of a single base page whose tables are there and need no change; false leaves it to the general way.
+  @inline(__always)
+  private func mapOne(_ position: UInt64, _ physical: UInt64, _ flags: PageFlags) -> Bool {
+    var table = rootFrame.rawValue
+    var level = format.rootLevel
+    while level > 0 {
+      // SAFETY: `table` is ours, the index within it.
+      let raw = unsafe frames.entries(table)[format.index(position, level: level)]
+      guard let next = subtable(raw, level: level) else { return false }
+      if flags.contains(.user), !format.admitsUsers(raw, level: level) { return false }
+      table = next
+      level -= 1
+    }
+    // SAFETY: `table` is ours, the index within it.
+    let entry = unsafe frames.entries(table) + format.index(position, level: 0)
+    if unsafe entry.pointee != 0 { return false }
+    unsafe entry.pointee = format.leaf(PhysicalAddress(physical), flags: flags, level: 0)
+    frames.addLive(table, 1)
+    return true
+  }
+
+  @inline(__always)
   private func levels(
     of sizes: PageSizes, at start: VirtualAddress, for target: FrameRange
   ) throws(MemoryError) -> (lowest: Int, highest: Int) {
@@ -69,7 +92,7 @@ extension PageTable {
   ) throws(MemoryError) {
     var level = highest
     while level > lowest {
-      let size: UInt64 = 1 << format.shifts[level]
+      let size: UInt64 = 1 &<< format.shifts[level]
       if format.hasLeaves(level: level), (position | physical) & (size - 1) == 0,
         pages >= format.basePages(level: level)
       {
@@ -82,7 +105,7 @@ extension PageTable {
     let covered = format.basePages(level: level)
     let count = min(UInt64(entryCount(level: level) - index), pages / covered)
     var raw = format.leaf(PhysicalAddress(physical), flags: flags, level: level)
-    let step = (UInt64(1) << format.shifts[level]) >> format.addressShift
+    let step = (UInt64(1) &<< format.shifts[level]) &>> format.addressShift
     // SAFETY: `table` is ours, index + count at most its entries.
     let entries = unsafe frames.entries(table) + index
     var made = 0
@@ -95,7 +118,7 @@ extension PageTable {
     if level == format.rootLevel { rootChanged = true }
     done += UInt64(made) * covered
     if made < Int(count) {
-      let obstacle = position + UInt64(made) << format.shifts[level]
+      let obstacle = position + UInt64(made) &<< format.shifts[level]
       throw .alreadyMapped(firstMapping(position: obstacle, pages: covered)?.address ?? address(obstacle))
     }
   }
@@ -128,7 +151,7 @@ extension PageTable {
   }
 
   func tableEntry(_ frame: UInt64, level: Int, user: Bool) -> UInt64 {
-    (frame << format.pageShift) >> format.addressShift | format.tableBits[level]
+    (frame &<< format.pageShift) &>> format.addressShift | format.tableBits[level]
       | (user ? format.tableUserBits[level] : 0)
   }
 
@@ -148,7 +171,7 @@ extension PageTable {
 
   /// Lets users through every table on the way to the pages (x86: an access needs U at every level).
   func admitUsers(position: UInt64, pages: UInt64) {
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     var here = position
     while here < end {
       var table = rootFrame.rawValue
@@ -164,7 +187,7 @@ extension PageTable {
       }
       // what lies below this entry is done: below the lowest table's parent, or where the way ends
       let shift = format.shifts[max(level, 1)]
-      here = (here >> shift + 1) << shift
+      here = (here &>> shift + 1) &<< shift
     }
   }
 }

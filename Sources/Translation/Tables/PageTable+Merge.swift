@@ -16,12 +16,12 @@ extension PageTable {
   /// Widens the obligation to the pages that were merged: their tables are gone, and with them what CPUs know of those.
   func merge(position: UInt64, pages: UInt64, into obligation: inout FlushObligation) {
     var from = position
-    var to = position + pages << format.pageShift
+    var to = position + pages &<< format.pageShift
     var merged = false
     for level in 1..<format.levels where format.hasLeaves(level: level) {
       let size = format.pageSize(level: level).rawValue
       var here = position & ~(size - 1)
-      let end = position + pages << format.pageShift
+      let end = position + pages &<< format.pageShift
       while here < end {
         var path = InlineArray<5, UInt64>(repeating: 0)
         let reached = descend(here, path: &path)
@@ -36,10 +36,10 @@ extension PageTable {
           merged = true
         }
         let skip = max(reached, level)
-        here = (here >> format.shifts[skip] + 1) << format.shifts[skip]
+        here = (here &>> format.shifts[skip] + 1) &<< format.shifts[skip]
       }
     }
-    if merged { obligation.cover(from: address(from), pageCount: (to - from) >> format.pageShift, strideShift: 0) }
+    if merged { obligation.cover(from: address(from), pageCount: (to - from) &>> format.pageShift, strideShift: 0) }
   }
 
   /// The leaf of `level` that says what all entries of the table below it say: nil where there is none.
@@ -53,9 +53,9 @@ extension PageTable {
     let kind = format.kind(first, level: lower)
     guard kind == .leaf || kind == .held else { return nil }
     let start = format.leafAddress(first, level: lower)
-    guard start.rawValue & (1 << format.shifts[level] - 1) == 0 else { return nil }
+    guard start.rawValue & (1 &<< format.shifts[level] - 1) == 0 else { return nil }
     let mask = format.leafAddressMasks[lower]
-    let step = (UInt64(1) << format.shifts[lower]) >> format.addressShift
+    let step = (UInt64(1) &<< format.shifts[lower]) &>> format.addressShift
     let used: PageFlags = [.accessed, .dirty]
     let flags = format.flags(first)
     var union = flags

@@ -60,7 +60,7 @@ extension PageTable {
     guard level == 0 else { throw .noMemoryAt(format.tableAddress(unsafe entry.pointee)) }
     var obligation = FlushObligation(frames: frames, context: context, start: page)
     if unsafe entry.pointee & format.presentBit != 0 { obligation.cover(from: page, pageCount: 1, strideShift: 0) }
-    unsafe entry.pointee = format.leaf(PhysicalAddress(frame.rawValue << format.pageShift), flags: flags, level: 0)
+    unsafe entry.pointee = format.leaf(PhysicalAddress(frame.rawValue &<< format.pageShift), flags: flags, level: 0)
     if flags.contains(.user) { admitUsers(position: position, pages: 1) }
     if rootChanged { syncFollowers() }
     return obligation
@@ -73,12 +73,12 @@ extension PageTable {
     // permissions that are replaced as a whole were checked before
     if removing.isSuperset(of: [.writable, .executable]) { return nil }
     var here = position
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     while here < end {
       let (raw, level) = entry(at: here)
       let after = format.flags(raw).subtracting(removing).union(inserting)
       if raw != 0, after.isSuperset(of: [.writable, .executable]) { return address(here) }
-      here = (here >> format.shifts[level] + 1) << format.shifts[level]
+      here = (here &>> format.shifts[level] + 1) &<< format.shifts[level]
     }
     return nil
   }
@@ -90,7 +90,7 @@ extension PageTable {
   ) -> UInt64 {
     var path = InlineArray<5, UInt64>(repeating: 0)
     var here = position
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     var stride = UInt64.max
     while here < end {
       let level = descend(here, path: &path)
@@ -117,7 +117,7 @@ extension PageTable {
             if level == format.rootLevel { rootChanged = true }
           }
         }
-        here = (here >> shift + 1) << shift
+        here = (here &>> shift + 1) &<< shift
         index += 1
       }
     }

@@ -10,7 +10,7 @@ extension PageTable {
   /// x86: `cr3` (the identifier is its PCID, which CR4.PCIDE must be set for); RISC-V: `satp`; AArch64: `ttbr0`, `ttbr1`,
   /// `tcr` and `mair`. The kernel's own table has no users' half: its `tcr` disables walks through `ttbr0` (EPD0).
   public func rootRegisters(asid: Int = 0) -> [(name: String, value: UInt64)] {
-    let root = rootFrame.rawValue << format.pageShift
+    let root = rootFrame.rawValue &<< format.pageShift
     switch format.registers {
     case .cr3: return [("cr3", root | UInt64(asid))]
     case .satp(let mode): return [("satp", mode << 60 | UInt64(asid) << 44 | root >> 12)]
@@ -22,7 +22,7 @@ extension PageTable {
       tcr |= 1 << 36  // AS: 16-bit identifiers
       tcr |= 1 << 37 | 1 << 39 | 1 << 40  // TBI0, HA, HD
       if isKernel { tcr |= 1 << 7 }
-      let upper = (kernel ?? self).rootFrame.rawValue << format.pageShift
+      let upper = (kernel ?? self).rootFrame.rawValue &<< format.pageShift
       return [
         ("ttbr0", (isKernel ? 0 : root) | UInt64(asid) << 48), ("ttbr1", upper), ("tcr", tcr),
         ("mair", Self.memoryAttributes),

@@ -24,7 +24,7 @@ extension PageTable {
     let first = try check(range)
     scan(position: first, pages: range.pageCount) { position, raw, level, effective in
       if raw == 0 { return true }
-      return body(mapping(position & (.max << format.shifts[level]), raw, level: level), effective)
+      return body(mapping(position & (.max &<< format.shifts[level]), raw, level: level), effective)
     }
   }
 
@@ -33,10 +33,10 @@ extension PageTable {
     let first = try check(range)
     var run: MappingRun?
     var goesOn = true
-    let end = first + range.pageCount << format.pageShift
+    let end = first + range.pageCount &<< format.pageShift
     scan(position: first, pages: range.pageCount) { position, raw, level, effective in
-      let next = min(end, (position >> format.shifts[level] + 1) << format.shifts[level])
-      let pages = (next - position) >> format.pageShift
+      let next = min(end, (position &>> format.shifts[level] + 1) &<< format.shifts[level])
+      let pages = (next - position) &>> format.pageShift
       if let last = run, last.level == level, last.flags == effective, last.isGap == (raw == 0) {
         run?.pageCount = last.pageCount + pages
         return true
@@ -55,7 +55,7 @@ extension PageTable {
   ) {
     var path = InlineArray<5, UInt64>(repeating: 0)
     var here = position
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     while here < end {
       let level = descend(here, path: &path)
       let shift = format.shifts[level]
@@ -77,7 +77,7 @@ extension PageTable {
         var flags: PageFlags = raw == 0 ? [] : format.flags(raw)
         flags.formIntersection(flags.contains(.user) ? allowedUser : allowed)
         if !body(here, raw, level, flags) { return }
-        here = (here >> shift + 1) << shift
+        here = (here &>> shift + 1) &<< shift
         index += 1
       }
     }

@@ -8,7 +8,7 @@ extension PageTable {
   func splitEdges(position: UInt64, pages: UInt64) throws(MemoryError) {
     let undo = try split(at: position)
     do throws(MemoryError) {
-      _ = try split(at: position + pages << format.pageShift)
+      _ = try split(at: position + pages &<< format.pageShift)
     } catch {
       if let undo { unsplit(at: position, undo) }
       throw error
@@ -33,7 +33,7 @@ extension PageTable {
       let entry = unsafe frames.entries(path[level]) + format.index(position, level: level)
       let raw = unsafe entry.pointee
       let kind = format.kind(raw, level: level)
-      guard level > 0, position & (1 << format.shifts[level] - 1) != 0, kind == .leaf || kind == .held else {
+      guard level > 0, position & (1 &<< format.shifts[level] - 1) != 0, kind == .leaf || kind == .held else {
         return top
       }
       do throws(MemoryError) {
@@ -57,7 +57,7 @@ extension PageTable {
     var entry = raw & format.leafAddressMasks[level]
     entry |= raw & ~(format.leafAddressMasks[level] | format.leafBits[level])
     entry |= present ? format.leafBits[lower] : format.leafBits[lower] & ~format.presentBit
-    let step = (UInt64(1) << format.shifts[lower]) >> format.addressShift
+    let step = (UInt64(1) &<< format.shifts[lower]) &>> format.addressShift
     let count = entryCount(level: lower)
     // SAFETY: a fresh table of ours with `count` entries.
     let entries = unsafe frames.entries(table)

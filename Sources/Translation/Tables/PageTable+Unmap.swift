@@ -8,7 +8,19 @@ extension PageTable {
   ///
   /// - Complexity: O(entries in the range).
   public func unmap(
-    _ range: PageRange, holes: Holes = .refused, visit: (Mapping) -> Void = { _ in }
+    _ range: PageRange, holes: Holes = .refused, visit: (Mapping) -> Void
+  ) throws(MemoryError) -> FlushObligation {
+    try remove(range, holes: holes, visit: visit)
+  }
+
+  /// As above, with nobody to look: entries are not decoded.
+  public func unmap(_ range: PageRange, holes: Holes = .refused) throws(MemoryError) -> FlushObligation {
+    try remove(range, holes: holes) { _ in }
+  }
+
+  @inline(__always)
+  private func remove(
+    _ range: PageRange, holes: Holes, visit: (Mapping) -> Void
   ) throws(MemoryError) -> FlushObligation {
     let first = try check(range)
     if range.pageCount == 1, let obligation = try unmapOne(range.start, first, holes: holes, visit: visit) {
@@ -54,7 +66,7 @@ extension PageTable {
     return obligation
   }
 
-  @inlinable func mapping(_ position: UInt64, _ raw: UInt64, level: Int) -> Mapping {
+  @inlinable @inline(__always) func mapping(_ position: UInt64, _ raw: UInt64, level: Int) -> Mapping {
     Mapping(
       address: address(position), physical: format.leafAddress(raw, level: level), level: level, raw: raw,
       flags: format.flags(raw))
@@ -88,7 +100,7 @@ extension PageTable {
   ) -> UInt64 {
     var path = InlineArray<5, UInt64>(repeating: 0)
     var here = position
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     var stride = UInt64.max
     while here < end {
       let level = descend(here, path: &path)
@@ -109,7 +121,7 @@ extension PageTable {
           cleared += 1
           if raw & format.presentBit != 0 { stride = min(stride, shift - format.pageShift) }
         }
-        here = (here >> shift + 1) << shift
+        here = (here &>> shift + 1) &<< shift
         index += 1
       }
       if cleared > 0 {
@@ -139,25 +151,25 @@ extension PageTable {
 
   /// The first page of the range that is neither mapped nor held.
   func firstHole(position: UInt64, pages: UInt64) -> UInt64? {
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     var here = position
     while here < end {
       let (raw, level) = entry(at: here)
       if raw == 0 { return here }
-      here = (here >> format.shifts[level] + 1) << format.shifts[level]
+      here = (here &>> format.shifts[level] + 1) &<< format.shifts[level]
     }
     return nil
   }
 
   /// The first page of the range that is mapped or held.
   func firstMapping(position: UInt64, pages: UInt64) -> Mapping? {
-    let end = position + pages << format.pageShift
+    let end = position + pages &<< format.pageShift
     var here = position
     while here < end {
       let (raw, level) = entry(at: here)
-      let base = here & (.max << format.shifts[level])
+      let base = here & (.max &<< format.shifts[level])
       if raw != 0 { return mapping(base, raw, level: level) }
-      here = base + 1 << format.shifts[level]
+      here = base + 1 &<< format.shifts[level]
     }
     return nil
   }

@@ -41,7 +41,7 @@ extension PageTable {
     var level = format.rootLevel
     while true {
       let index = format.index(position, level: level)
-      let entryAddress = PhysicalAddress(table << format.pageShift + UInt64(index) * 8)
+      let entryAddress = PhysicalAddress(table &<< format.pageShift + UInt64(index) * 8)
       let raw = frames.load(table, index)
       let kind = format.kind(raw, level: level)
       var flags: PageFlags = []
@@ -63,10 +63,10 @@ extension PageTable {
         guard next.rawValue < frames.size.rawValue else {
           return Walk(address: address, steps: steps, outcome: .noMemory(next, level: level))
         }
-        table = next.rawValue >> format.pageShift
+        table = next.rawValue &>> format.pageShift
         level -= 1
       case .leaf:
-        let offset = position & (1 << format.shifts[level] - 1)
+        let offset = position & (1 &<< format.shifts[level] - 1)
         let physical = format.leafAddress(raw, level: level) + ByteCount(offset)
         var effective = flags
         for step in steps.dropLast() { effective = format.restrict(effective, by: step.raw, level: step.level) }
@@ -85,7 +85,7 @@ extension PageTable {
       let raw = frames.load(table, format.index(position, level: level))
       switch format.kind(raw, level: level) {
       case .table:
-        table = format.tableAddress(raw).rawValue >> format.pageShift
+        table = format.tableAddress(raw).rawValue &>> format.pageShift
         if table >= frames.frameCount { return nil }
         level -= 1
       case .leaf:
@@ -104,6 +104,6 @@ extension PageTable {
     if isKernel, !format.isKernel(address) { return nil }
     let position = format.position(address)
     let (raw, level) = entry(at: position)
-    return raw == 0 ? nil : mapping(position & (.max << format.shifts[level]), raw, level: level)
+    return raw == 0 ? nil : mapping(position & (.max &<< format.shifts[level]), raw, level: level)
   }
 }

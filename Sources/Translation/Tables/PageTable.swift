@@ -8,7 +8,10 @@ public import MemoryTypes
 ///
 /// Every change is all or nothing: one that throws has left no trace, tables made on the way included.
 public final class PageTable {
-  public let format: PageFormat
+  @usableFromInline let reference: FormatReference
+  public var format: PageFormat {
+    @inlinable @inline(__always) unsafeAddress { unsafe reference.pointer }
+  }
   public let frames: TableFrames
   /// Who owns the table frames: the process, or 0 for the kernel.
   public let space: UInt32
@@ -30,7 +33,7 @@ public final class PageTable {
   /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
   public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
     precondition(frames.frameSize == format.frameSize, "a page format of another frame size")
-    self.format = format
+    reference = FormatReference(format)
     self.frames = frames
     space = 0
     kernel = nil
@@ -43,7 +46,7 @@ public final class PageTable {
     space: UInt32, kernel: PageTable, enforcesWriteXorExecute: Bool, cpu: CPUID = CPUID(0)
   ) throws(MemoryError) {
     precondition(space != 0 && kernel.kernel == nil, "a space needs a number and the kernel's table")
-    format = kernel.format
+    reference = kernel.reference
     frames = kernel.frames
     self.space = space
     self.kernel = kernel
@@ -114,7 +117,7 @@ public final class PageTable {
   /// The table that an entry leads to, if it is one of ours.
   @inlinable @inline(__always) func subtable(_ raw: UInt64, level: Int) -> UInt64? {
     if format.kind(raw, level: level) != .table { return nil }
-    let frame = format.tableAddress(raw).rawValue >> format.pageShift
+    let frame = format.tableAddress(raw).rawValue &>> format.pageShift
     return frames.isTable(frame) ? frame : nil
   }
 
@@ -124,16 +127,16 @@ public final class PageTable {
   /// A range's first position, checked: canonical, aligned, not empty, in this table's half.
   @usableFromInline func check(_ range: PageRange) throws(MemoryError) -> UInt64 {
     let start = range.start.rawValue
-    if range.pageCount == 1, start & (1 << format.pageShift - 1) == 0,
+    if range.pageCount == 1, start & (1 &<< format.pageShift - 1) == 0,
       start <= format.layout.user.last.rawValue, !isKernel
     {
       return start
     }
     guard format.isCanonical(range.start) else { throw .notCanonical(range.start) }
-    guard start & (1 << format.pageShift - 1) == 0 else {
+    guard start & (1 &<< format.pageShift - 1) == 0 else {
       throw .misaligned(range.start, format.pageSize(level: 0))
     }
-    let (bytes, tooMany) = range.pageCount.multipliedReportingOverflow(by: 1 << format.pageShift)
+    let (bytes, tooMany) = range.pageCount.multipliedReportingOverflow(by: 1 &<< format.pageShift)
     guard range.pageCount > 0, !tooMany else { throw .invalidSize(FrameCount(range.pageCount)) }
     let half = isKernel ? format.layout.kernel : format.layout.user
     guard half.contains(range.start) else {

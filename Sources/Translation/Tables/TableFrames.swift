@@ -87,7 +87,7 @@ public protocol TableSource: AnyObject {
   /// The entries of a frame below `frameCount`.
   @inlinable @inline(__always) func entries(_ frame: UInt64) -> UnsafeMutablePointer<UInt64> {
     // SAFETY: frames below frameCount lie in the mapping at `base`, aligned to at least 4096.
-    unsafe (base + Int(truncatingIfNeeded: frame << shift)).assumingMemoryBound(to: UInt64.self)
+    unsafe (base + Int(truncatingIfNeeded: frame &<< shift)).assumingMemoryBound(to: UInt64.self)
   }
 
   /// What the hardware reads there, whatever `frame` is.
@@ -98,7 +98,7 @@ public protocol TableSource: AnyObject {
   }
 
   @usableFromInline @inline(never) func foreignEntry(_ frame: UInt64, _ index: Int) -> UInt64 {
-    source.read(at: PhysicalAddress(frame << shift + UInt64(index) * 8))
+    source.read(at: PhysicalAddress(frame &<< shift + UInt64(index) * 8))
   }
 
   /// Whether `frame`, any number, is a table of ours. One that is not comes from an entry that someone else overwrote.

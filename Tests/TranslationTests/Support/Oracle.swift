@@ -11,7 +11,9 @@ enum Oracle {
 
   private static func environment(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
 
-  static func temporaryFile() -> String { "\(environment("TMPDIR") ?? "/tmp")/translation-\(getpid())-\(clock()).image" }
+  static func temporaryFile() -> String {
+    "\(environment("TMPDIR") ?? "/tmp")/translation-\(getpid())-\(clock()).image"
+  }
 
   /// x86-64 and RISC-V list their mappings; AArch64 does not.
   static func listsPermissions(_ format: PageFormat) -> Bool { format.architecture != .aarch64 }
@@ -98,7 +100,8 @@ enum Oracle {
         // X (never execute) G P (large) D A C T U W; the size is not printed: a large page begins where its size allows
         let bits = Array(words[2])
         let text = [
-          bits[8] == "W" ? "w" : "-", bits[7] == "U" ? "u" : "-", bits[0] == "X" ? "-" : "x", bits[1] == "G" ? "g" : "-",
+          bits[8] == "W" ? "w" : "-", bits[7] == "U" ? "u" : "-", bits[0] == "X" ? "-" : "x",
+          bits[1] == "G" ? "g" : "-",
           bits[4] == "A" ? "a" : "-", bits[3] == "D" ? "d" : "-",
         ].joined()
         // on PAE QEMU prints the never-execute bit as part of the address
