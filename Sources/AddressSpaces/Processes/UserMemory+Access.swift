@@ -64,8 +64,7 @@ extension UserMemory {
       case .success(let physicalAddress): return .success(physicalAddress)
       case .fault(let fault): reason = fault.reason
       }
-      // A general protection fault, which has no address: its code is SI_KERNEL.
-      if reason == .notCanonical { return refuse(.segmentation(.kernel)) }
+      if reason == .notCanonical { return refuse(.segmentation(codeOutside(address))) }
       let meant = format.untagged(VirtualAddress(address)).rawValue
       if meant >= space.layout.userEnd { return refuse(.segmentation(.mapError)) }
       switch space.fault(process, meant, write: write, wasPresent: reason == .permission) {
@@ -76,6 +75,13 @@ extension UserMemory {
         if victim === process { return refuse(.killed) }
       }
     }
+  }
+
+  /// The code of an access outside the canonical form. x86-64 answers with a general protection fault, which has no address (SI_KERNEL);
+  /// other architectures with a page fault. So that a script's transcript does not depend on the format, x86-64's 48-bit form decides.
+  private func codeOutside(_ address: UInt64) -> Signal.Code {
+    let high = Int64(bitPattern: address) >> 47
+    return high == 0 || high == -1 ? .mapError : .kernel
   }
 
   private func refuse(_ signal: Signal) -> Result<PhysicalAddress, Refusal> {

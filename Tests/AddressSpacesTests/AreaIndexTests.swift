@@ -1,0 +1,63 @@
+import Testing
+
+@testable import AddressSpaces
+
+/// The index of areas against a sorted array, over random histories.
+@Suite struct AreaIndexTests {
+  @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func agreesWithSortedArray(_ seed: UInt64) {
+    var random = SplitMix64(seed: seed)
+    func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
+    var index = AreaIndex()
+    var model: [Area] = []
+    for step in 0..<4000 {
+      let start = below(4096) << 12
+      let end = start + (1 + below(4)) << 12
+      if let position = model.firstIndex(where: { $0.start < end && $0.end > start }) {
+        let area = model[position]
+        if below(3) == 0, area.size > 4096 {
+          index.resize(area, start: area.start, end: area.end - 4096)
+        } else if below(2) == 0 {
+          index.remove(area)
+          model.remove(at: position)
+        }
+      } else {
+        let area = Area(start: start, end: end, flags: .read, pageOffset: start >> 12)
+        index.insert(area)
+        model.append(area)
+        model.sort { $0.start < $1.start }
+      }
+      let probe = below(4100) << 12
+      #expect(index.first(endingAbove: probe) === model.first { $0.end > probe }, "seed \(seed), step \(step)")
+      #expect(index.last(endingAtOrBelow: probe) === model.last { $0.end <= probe }, "seed \(seed), step \(step)")
+      let length = (1 + below(6)) << 12
+      let low = below(2048) << 12
+      let high = low + below(2100) << 12
+      #expect(
+        index.highestGap(from: low, to: high, length: length) == highestGap(model, low, high, length),
+        "seed \(seed), step \(step)")
+      #expect(
+        index.lowestGap(from: low, to: high, length: length) == lowestGap(model, low, high, length),
+        "seed \(seed), step \(step)")
+      if step % 100 == 0 { #expect(index.verify().isEmpty, "seed \(seed), step \(step)") }
+    }
+    #expect(index.count == model.count)
+  }
+
+  private func gaps(_ model: [Area], _ low: UInt64, _ high: UInt64) -> [Range<UInt64>] {
+    if low >= high { return [] }
+    var result: [Range<UInt64>] = []
+    var bottom = low
+    for area in model where area.end > low && area.start < high {
+      if area.start > bottom { result.append(bottom..<area.start) }
+      bottom = max(bottom, area.end)
+    }
+    if bottom < high { result.append(bottom..<high) }
+    return result
+  }
+  private func highestGap(_ model: [Area], _ low: UInt64, _ high: UInt64, _ length: UInt64) -> Range<UInt64>? {
+    gaps(model, low, high).last { $0.upperBound - $0.lowerBound >= length }
+  }
+  private func lowestGap(_ model: [Area], _ low: UInt64, _ high: UInt64, _ length: UInt64) -> Range<UInt64>? {
+    gaps(model, low, high).first { $0.upperBound - $0.lowerBound >= length }
+  }
+}
