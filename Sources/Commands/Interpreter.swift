@@ -24,6 +24,33 @@ public struct Interpreter: Sendable {
     try verb.carryOut(arguments, machine, &text)
   }
 
+  /// Carries one line out and appends it with its outcome, as strace shows calls; a blank line appends nothing. An outcome of several
+  /// lines follows its line, indented. Takes the machine for as long as that lasts.
+  public func replay(_ line: String, into text: inout TextBuffer) {
+    machine.withLock {
+      var outcome = TextBuffer(capacity: 256)
+      do throws(Refusal) {
+        try unsafe Array(line.utf8).withUnsafeBufferPointer { (bytes) throws(Refusal) in
+          try unsafe carryOut(UnsafeRawBufferPointer(bytes), into: &outcome)
+        }
+      } catch {
+        text.append(string: "\(line) = -1 \(error.description)\n")
+        return
+      }
+      if CallSession.isCall(line) {
+        unsafe outcome.withBytes { unsafe text.append(bytes: $0) }
+        return
+      }
+      let lines = outcome.string.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+      if lines.count == 1 {
+        text.append(string: "\(line) = \(lines[0])\n")
+      } else if !lines.isEmpty {
+        text.append(string: line + "\n")
+        for part in lines { text.append(string: "  \(part)\n") }
+      }
+    }
+  }
+
   /// A line that a process carries out: its outcome, whatever it is, is no refusal.
   private func carryOut(call line: String, into text: inout TextBuffer) throws(Refusal) {
     machine.beginLine()

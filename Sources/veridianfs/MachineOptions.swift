@@ -33,7 +33,11 @@ struct SettingOptions: ParsableArguments {
 
 /// The files of a machine that has just been built.
 func makeTree(of description: MachineDescription) throws(Failure) -> any ServedTree {
-  do { return MachineTree(machine: try Machine(description)) } catch {
+  MachineTree(machine: try startMachine(description))
+}
+
+func startMachine(_ description: MachineDescription) throws(Failure) -> Machine {
+  do { return try Machine(description) } catch {
     throw Failure("\(description.name) cannot be built: \(error)")
   }
 }

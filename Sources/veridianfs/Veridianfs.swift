@@ -21,7 +21,9 @@ struct Veridianfs: ParsableCommand {
       Exit status: 0 on success, 1 on failure, 64 where the arguments are wrong.
       """,
     version: "0.1.0",
-    subcommands: [MountCommand.self, UnmountCommand.self, MachinesCommand.self, DescribeCommand.self])
+    subcommands: [
+      MountCommand.self, UnmountCommand.self, ReplayCommand.self, MachinesCommand.self, DescribeCommand.self,
+    ])
 
   /// Prints a failure as it is, after the program's name, and whatever else goes wrong as ArgumentParser does.
   static func main() {

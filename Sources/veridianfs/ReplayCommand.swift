@@ -1,0 +1,50 @@
+import ArgumentParser
+import Commands
+import Machine
+import MemoryTypes
+import SystemPackage
+import Topology
+
+/// `veridianfs replay FILE`.
+struct ReplayCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "replay",
+    abstract: "Run a script of commands and calls without a mount, and print each line with its outcome.",
+    discussion: """
+      The lines are those that sys/kernel/debug/memory takes. A line that is refused is printed with the reason, and the \
+      next one is carried out.
+      """)
+
+  @Argument(help: ArgumentHelp("The script, or - for standard input.", valueName: "file"), completion: .file())
+  var script: String
+
+  @Option(help: MachineHelp.text)
+  var machine = Preset.standard.rawValue
+
+  @OptionGroup var settings: SettingOptions
+
+  func run() throws {
+    if script != "-" {
+      do {
+        let file = try FileDescriptor.open(FilePath(script), .readOnly)
+        _ = try file.duplicate(as: .standardInput)
+        try file.close()
+      } catch { throw Failure("\(script) cannot be read: \(error)") }
+    }
+    let interpreter = Interpreter(try startMachine(try settings.machine(machine)))
+    var text = TextBuffer(capacity: 1 << 16)
+    while let line = readLine(strippingNewline: true) {
+      interpreter.replay(line, into: &text)
+      if text.count >= 1 << 16 { try flush(&text) }
+    }
+    try flush(&text)
+  }
+
+  private func flush(_ text: inout TextBuffer) throws(Failure) {
+    do {
+      // SAFETY: the bytes are read while the buffer is held.
+      _ = try unsafe text.withBytes { bytes in try unsafe FileDescriptor.standardOutput.writeAll(bytes) }
+    } catch { throw Failure("standard output cannot be written: \(error)") }
+    text.removeAll()
+  }
+}
