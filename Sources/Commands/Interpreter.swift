@@ -8,14 +8,14 @@ public struct Interpreter: Sendable {
 
   public init(_ machine: Machine) { self.machine = machine }
 
-  /// Carries one line out, without its newline, and appends its outcome to `text`; a blank line does nothing.
+  /// Carries one line out, without its newline, and appends its outcome to `text`; a blank line and one that begins with # do nothing.
   ///
   /// The caller holds the machine. A refusal has changed nothing and appended nothing.
   public func carryOut(_ line: UnsafeRawBufferPointer, into text: inout TextBuffer) throws(Refusal) {
     let line = unsafe String(decoding: line, as: UTF8.self)
     if CallSession.isCall(line) { return try carryOut(call: line, into: &text) }
     let tokens = try Token.split(line)
-    guard let first = tokens.first else { return }
+    guard let first = tokens.first, !first.text.hasPrefix("#") else { return }
     guard let verb = Verb.named(first.text) else {
       throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
     }
@@ -24,7 +24,8 @@ public struct Interpreter: Sendable {
     try verb.carryOut(arguments, machine, &text)
   }
 
-  /// Carries one line out and appends it with its outcome, as strace shows calls; a blank line appends nothing. An outcome of several
+  /// Carries one line out and appends it with its outcome, as strace shows calls; a blank line and one that begins with # append
+  /// nothing. An outcome of several
   /// lines follows its line, indented. Takes the machine for as long as that lasts.
   public func replay(_ line: String, into text: inout TextBuffer) {
     machine.withLock {
