@@ -42,12 +42,23 @@ public struct Interpreter: Sendable {
         unsafe outcome.withBytes { unsafe text.append(bytes: $0) }
         return
       }
-      let lines = outcome.string.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
-      if lines.count == 1 {
-        text.append(string: "\(line) = \(lines[0])\n")
-      } else if !lines.isEmpty {
-        text.append(string: line + "\n")
-        for part in lines { text.append(string: "  \(part)\n") }
+      unsafe outcome.withBytes { bytes in
+        guard let firstEnd = unsafe bytes.firstIndex(of: 0x0A) else { return }
+        text.append(string: line)
+        if firstEnd == bytes.count - 1 {
+          text.append(" = ")
+          unsafe text.append(bytes: bytes)
+          return
+        }
+        text.newline()
+        var begin = 0
+        while begin < bytes.count {
+          let end = unsafe bytes[begin...].firstIndex(of: 0x0A) ?? bytes.count
+          text.append("  ")
+          unsafe text.append(bytes: UnsafeRawBufferPointer(rebasing: bytes[begin..<end]))
+          text.newline()
+          begin = end + 1
+        }
       }
     }
   }

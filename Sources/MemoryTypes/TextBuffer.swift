@@ -55,7 +55,7 @@
 
   @inline(never)
   private mutating func grow(to needed: Int) {
-    let larger = max(needed, capacity * 2)
+    let larger = max(needed, capacity * 2, 2048)
     let next = UnsafeMutablePointer<UInt8>.allocate(capacity: larger)
     // SAFETY: the new storage is larger than the count, and the old one is dropped here.
     unsafe next.update(from: storage, count: count)

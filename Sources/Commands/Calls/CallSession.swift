@@ -9,9 +9,22 @@ public struct CallSession {
 
   /// Whether a line is a call rather than a word: a name with a bracket behind it, or a process in front.
   public static func isCall(_ line: some StringProtocol) -> Bool {
-    let body = line.drop { $0 == " " || $0 == "\t" }
-    if body.hasPrefix("[") { return true }
-    return body.drop { $0.isLetter || $0.isNumber || $0 == "_" }.hasPrefix("(")
+    var bytes = line.utf8.makeIterator()
+    var next = bytes.next()
+    while next == UInt8(ascii: " ") || next == UInt8(ascii: "\t") { next = bytes.next() }
+    if next == UInt8(ascii: "[") { return true }
+    while let byte = next, Self.isNamePart(byte) { next = bytes.next() }
+    return next == UInt8(ascii: "(")
+  }
+
+  private static func isNamePart(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"),
+      UInt8(ascii: "_"):
+      true
+    default: false
+    }
   }
 
   /// `[pid N] CALL = RESULT`, without a newline at its end; nil for empty lines and comments. What the process makes of the call, errors

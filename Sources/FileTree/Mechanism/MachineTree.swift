@@ -78,7 +78,7 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
     let index = inode.entry
     let instance = inode.instance
     guard index < trie.entries.count else { throw .noSuchFileOrDirectory }
-    var position = index
+    var position = trie.entries[index].mayChange ? index : 0
     while position != 0 {
       let entry = trie.entries[position]
       if let placeholder = entry.placeholder {
@@ -155,17 +155,7 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
     }
     return FileAttributes(
       inode: inode, kind: kind(entry), permissions: override?.permissions ?? mode, size: size, links: links,
-      owner: override?.owner, group: override?.group, lifetime: mayChange(index) ? 0 : .infinity)
-  }
-
-  /// Whether the entry, or one above it, comes and goes.
-  private func mayChange(_ index: Int) -> Bool {
-    var position = index
-    while position != 0 {
-      if trie.entries[position].placeholder?.changes == true { return true }
-      position = trie.entries[position].parent
-    }
-    return false
+      owner: override?.owner, group: override?.group, lifetime: entry.mayChange ? 0 : .infinity)
   }
 
   // MARK: Handles

@@ -15,7 +15,7 @@ struct Instance: Hashable, Sendable {
 }
 
 /// A file, a link or a directory of the tree, or all those that differ in their instance only: one row of the one table.
-struct Row: Sendable {
+final class Row: Sendable {
   typealias Render = @Sendable (Machine, Instance, inout TextBuffer) throws(Errno) -> Void
   /// Stores what one write(2) brought. The caller holds the machine; an error has changed nothing.
   typealias Store = @Sendable (Machine, Instance, [UInt8]) throws(Errno) -> Void

@@ -3,7 +3,8 @@ internal import SystemPackage
 
 /// The table's paths as a tree of entries: a name, or a name with a number in it, below a parent.
 struct Trie: Sendable {
-  struct Entry: Sendable {
+  /// Constant once the trie is made. An object, so that to look at one costs one reference.
+  final class Entry: @unchecked Sendable {
     /// The name, or what stands before the number in it.
     let prefix: [UInt8]
     let placeholder: Placeholder?
@@ -13,8 +14,23 @@ struct Trie: Sendable {
     /// How many placeholders the path has, its own included: 0 to 2.
     let depth: Int
     let rules: FileSystemRules
-    var row: Row?
-    var children: [Int] = []
+    /// Whether the entry, or one above it, comes and goes.
+    let mayChange: Bool
+    fileprivate(set) var row: Row?
+    fileprivate(set) var children: [Int] = []
+
+    fileprivate init(
+      prefix: [UInt8], placeholder: Placeholder?, suffix: [UInt8], parent: Int, depth: Int, rules: FileSystemRules,
+      mayChange: Bool
+    ) {
+      self.prefix = prefix
+      self.placeholder = placeholder
+      self.suffix = suffix
+      self.parent = parent
+      self.depth = depth
+      self.rules = rules
+      self.mayChange = mayChange
+    }
 
     var isDirectory: Bool {
       guard let row else { return true }
@@ -34,7 +50,9 @@ struct Trie: Sendable {
 
   /// Traps where a path is in the table twice, has an unknown placeholder or more than two.
   init(rows: [Row], placeholders: [String: Placeholder]) {
-    entries = [Entry(prefix: [], placeholder: nil, suffix: [], parent: 0, depth: 0, rules: .root)]
+    entries = [
+      Entry(prefix: [], placeholder: nil, suffix: [], parent: 0, depth: 0, rules: .root, mayChange: false)
+    ]
     var known: [String: Int] = ["": 0]
     for row in rows {
       let parts = row.path.split(separator: "/")
@@ -46,7 +64,7 @@ struct Trie: Sendable {
           index = existing
           continue
         }
-        let added = Self.entry(part, path: path, below: index, depth: entries[index].depth, placeholders)
+        let added = Self.entry(part, path: path, below: index, entries[index], placeholders)
         entries.append(added)
         entries[index].children.append(entries.count - 1)
         index = entries.count - 1
@@ -58,19 +76,21 @@ struct Trie: Sendable {
   }
 
   private static func entry(
-    _ part: Substring, path: String, below parent: Int, depth: Int, _ placeholders: [String: Placeholder]
+    _ part: Substring, path: String, below index: Int, _ parent: Entry, _ placeholders: [String: Placeholder]
   ) -> Entry {
     let rules = FileSystemRules.forPath(path)
     guard let open = part.firstIndex(of: "{"), let close = part.firstIndex(of: "}") else {
-      return Entry(prefix: Array(part.utf8), placeholder: nil, suffix: [], parent: parent, depth: depth, rules: rules)
+      return Entry(
+        prefix: Array(part.utf8), placeholder: nil, suffix: [], parent: index, depth: parent.depth, rules: rules,
+        mayChange: parent.mayChange)
     }
     let name = String(part[part.index(after: open)..<close])
     guard let placeholder = placeholders[name] else { preconditionFailure("\(path): no placeholder {\(name)}") }
-    precondition(depth < 2, "\(path) has more than two placeholders")
+    precondition(parent.depth < 2, "\(path) has more than two placeholders")
     return Entry(
       prefix: Array(part[..<open].utf8), placeholder: placeholder,
       suffix: Array(part[part.index(after: close)...].utf8),
-      parent: parent, depth: depth + 1, rules: rules)
+      parent: index, depth: parent.depth + 1, rules: rules, mayChange: parent.mayChange || placeholder.changes)
   }
 
   /// The instance of an entry that has `value` for its own placeholder, below `outer`.
