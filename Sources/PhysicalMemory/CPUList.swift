@@ -3,11 +3,9 @@ internal import MemoryTypes
 /// The free frames that a CPU keeps of one zone (Linux's `per_cpu_pages`), and what it counts of that zone.
 ///
 /// A list for each of the orders 0 to 3 and 9 and each mobility; the frames of a list are chained through their table entries,
-/// last in, first out. Zeroed memory is an empty list. All fields are guarded by `lock`.
+/// last in, first out. Zeroed memory is an empty list. All fields are guarded by the
+/// lock in the last bytes of its 256, which is no field, so that an access to the list as a whole is none to the lock.
 struct CPUList: ~Copyable {
-  let lock: Lock
-  /// 1 once the zone knows that this list is in use.
-  var registered: UInt32
   /// What may be held of the two, in frames; set when the zone gets to know the list.
   var high: InlineArray<2, Int32>
   /// Frames held in orders 0 to 3, and in order 9.
@@ -22,10 +20,19 @@ struct CPUList: ~Copyable {
   var numaOthers: UInt64
   /// Frames handed out less frames taken back by this list, by kind of owner; only sums over all lists mean anything.
   var kinds: InlineArray<8, Int>
+  /// 1 once the zone knows that this list is in use.
+  var registered: UInt32
 
   static let slots = 5
   /// Bytes from one list to the next: whole cache lines.
   static let stride = 256
+
+  /// The lock that guards the list at that place.
+  @inline(__always)
+  static func lock(of list: UnsafeMutablePointer<CPUList>) -> UnsafeMutablePointer<Lock> {
+    // SAFETY: the list's fields end before, the next list begins behind; zeroed memory is a free lock.
+    unsafe (UnsafeMutableRawPointer(list) + (stride - MemoryLayout<Lock>.size)).assumingMemoryBound(to: Lock.self)
+  }
 
   /// The list for allocations of `count` frames, aligned to their size: -1 where there is none.
   @inline(__always)

@@ -29,16 +29,16 @@ extension PhysicalMemory {
   private func popLocal(_ zone: Int, _ slot: Int, _ request: FrameRequest) -> Int {
     let list = unsafe list(zone, request.cpu.rawValue)
     let head = slot &* 3 &+ Int(request.mobility.rawValue)
-    unsafe list.pointee.lock.lock()
+    unsafe CPUList.lock(of: list).pointee.lock()
     let first = unsafe list.pointee.heads[unchecked: head]
     if first == 0 {
-      unsafe list.pointee.lock.unlock()
+      unsafe CPUList.lock(of: list).pointee.unlock()
       return -1
     }
     let frame = Int(truncatingIfNeeded: first &- 1)
     unsafe list.pointee.heads[unchecked: head] = handOut(frame, slot, request)
     unsafe list.pointee.countAllocation(slot, kind: Int(request.owner.kind.rawValue))
-    unsafe list.pointee.lock.unlock()
+    unsafe CPUList.lock(of: list).pointee.unlock()
     return frame
   }
 
@@ -49,7 +49,7 @@ extension PhysicalMemory {
     if zone == Router.none { return 0 }
     let list = unsafe list(Int(zone), request.cpu.rawValue)
     let head = Int(request.mobility.rawValue)
-    unsafe list.pointee.lock.lock()
+    unsafe CPUList.lock(of: list).pointee.lock()
     var taken = 0
     while taken < buffer.count {
       let first = unsafe list.pointee.heads[unchecked: head]
@@ -59,7 +59,7 @@ extension PhysicalMemory {
       unsafe buffer[taken] = FrameNumber(first &- 1)
       taken += 1
     }
-    unsafe list.pointee.lock.unlock()
+    unsafe CPUList.lock(of: list).pointee.unlock()
     return taken
   }
 
@@ -153,9 +153,9 @@ extension PhysicalMemory {
       }
     } while reclaimer?.reclaim(for: request) == true
     let preferred = Int(candidates[0])
-    unsafe zones[preferred].lock.lock()
+    unsafe zoneLocks[preferred].lock()
     unsafe zones[preferred].countFailure(Int(request.count.rawValue))
-    unsafe zones[preferred].lock.unlock()
+    unsafe zoneLocks[preferred].unlock()
     throw .outOfMemory(count: request.count)
   }
 
@@ -168,11 +168,11 @@ extension PhysicalMemory {
   ) -> Int {
     let list = unsafe list(zone, cpu)
     let head = slot * 3 + Int(request.mobility.rawValue)
-    unsafe list.pointee.lock.lock()
+    unsafe CPUList.lock(of: list).pointee.lock()
     if unsafe list.pointee.heads[unchecked: head] == 0
       && !refill(list, zone, cpu, slot, request.mobility, mark, highest: Self.highestZone(request))
     {
-      unsafe list.pointee.lock.unlock()
+      unsafe CPUList.lock(of: list).pointee.unlock()
       return -1
     }
     let frame = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: head] &- 1)
@@ -182,7 +182,7 @@ extension PhysicalMemory {
     if zone != preferred || nodeIndex(ofZone: zone) != home {
       unsafe countDistant(list, zone, home: home, preferred: preferred)
     }
-    unsafe list.pointee.lock.unlock()
+    unsafe CPUList.lock(of: list).pointee.unlock()
     if request.zeroed {
       zero(frame, Int(request.count.rawValue), headMayHoldData: old.bits & EntryWord.mayHoldData != 0)
     }
@@ -199,7 +199,7 @@ extension PhysicalMemory {
     let head = slot * 3 + Int(mobility.rawValue)
     var frames = InlineArray<64, Int>(repeating: 0)
     var taken = 0
-    unsafe zones[zone].lock.lock()
+    unsafe zoneLocks[zone].lock()
     let wanted = unsafe slot == 4 ? 1 : max(2, zones[zone].limits.batch >> order)
     while unsafe taken < min(wanted, 64) && zones[zone].mayGive(1 << order, mark, highest: highest),
       let frame = unsafe zones[zone].take(1 << order, alignment: 1 << order, mobility: Int(mobility.rawValue))
@@ -230,7 +230,7 @@ extension PhysicalMemory {
       unsafe list.pointee.heads[head] = UInt64(frame + 1)
     }
     unsafe list.pointee.addHeld(slot, taken << order)
-    unsafe zones[zone].lock.unlock()
+    unsafe zoneLocks[zone].unlock()
     return taken > 0
   }
 
@@ -250,12 +250,12 @@ extension PhysicalMemory {
   /// The first frame of an allocation past the lists; -1 where the zone has none.
   private func takeFromZone(_ zone: Int, _ request: FrameRequest, _ mark: Mark, home: Int, preferred: Int) -> Int {
     let count = Int(request.count.rawValue)
-    unsafe zones[zone].lock.lock()
+    unsafe zoneLocks[zone].lock()
     guard unsafe zones[zone].mayGive(count, mark, highest: Self.highestZone(request)),
       let frame = unsafe zones[zone].take(
         count, alignment: Int(request.alignment.rawValue), mobility: Int(request.mobility.rawValue))
     else {
-      unsafe zones[zone].lock.unlock()
+      unsafe zoneLocks[zone].unlock()
       return -1
     }
     let old = table.word(frame)
@@ -271,7 +271,7 @@ extension PhysicalMemory {
       unsafe zones[preferred].foreign.add(1, ordering: .relaxed)
     }
     if node == home { unsafe zones[zone].numa.local &+= 1 } else { unsafe zones[zone].numa.other &+= 1 }
-    unsafe zones[zone].lock.unlock()
+    unsafe zoneLocks[zone].unlock()
     if request.zeroed { zero(frame, count, headMayHoldData: old.bits & EntryWord.mayHoldData != 0) }
     let blocks = frame >> 9...(frame + count - 1) >> 9
     if count >= 512 {

@@ -24,14 +24,14 @@ extension PhysicalMemory {
   @inline(__always)
   private func pushLocal(_ frame: Int, _ word: EntryWord, _ zone: Int) -> Bool {
     let list = unsafe list(zone, word.cpu)
-    unsafe list.pointee.lock.lock()
+    unsafe CPUList.lock(of: list).pointee.lock()
     if table.word(frame) != word || table.holderLink(frame, word) & (FrameLink.maximumReferences - 1) != 0 {
-      unsafe list.pointee.lock.unlock()
+      unsafe CPUList.lock(of: list).pointee.unlock()
       return false
     }
     unsafe takeBack(frame, word, list, word.cpu)
     if unsafe list.pointee.isOver(word.slot) { unsafe relieve(list, zone, word.slot) }
-    unsafe list.pointee.lock.unlock()
+    unsafe CPUList.lock(of: list).pointee.unlock()
     return true
   }
 
@@ -93,10 +93,14 @@ extension PhysicalMemory {
   @inline(__always)
   private func giveToList(_ frame: Int, _ word: EntryWord, _ zone: Int, _ cpu: Int) throws(MemoryError) -> Bool {
     let target = unsafe list(zone, cpu)
-    if word.cpu != cpu { unsafe lockBoth(target, list(zone, word.cpu)) } else { unsafe target.pointee.lock.lock() }
+    if word.cpu != cpu {
+      unsafe lockBoth(target, list(zone, word.cpu))
+    } else {
+      unsafe CPUList.lock(of: target).pointee.lock()
+    }
     defer {
-      if word.cpu != cpu { unsafe list(zone, word.cpu).pointee.lock.unlock() }
-      unsafe target.pointee.lock.unlock()
+      if word.cpu != cpu { unsafe CPUList.lock(of: list(zone, word.cpu)).pointee.unlock() }
+      unsafe CPUList.lock(of: target).pointee.unlock()
     }
     if table.word(frame) != word { return false }
     try checkReferences(frame, word)
@@ -108,26 +112,26 @@ extension PhysicalMemory {
 
   @inline(never)
   private func lockBoth(_ a: UnsafeMutablePointer<CPUList>, _ b: UnsafeMutablePointer<CPUList>) {
-    unsafe min(a, b).pointee.lock.lock()
-    unsafe max(a, b).pointee.lock.lock()
+    unsafe CPUList.lock(of: min(a, b)).pointee.lock()
+    unsafe CPUList.lock(of: max(a, b)).pointee.lock()
   }
 
   /// Makes a list known to its zone. The list is locked.
   @inline(never)
   private func register(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int) {
-    unsafe zones[zone].lock.lock()
+    unsafe zoneLocks[zone].lock()
     unsafe list.pointee.registered = 1
     unsafe list.pointee.setLimits(zones[zone].limits)
     unsafe zones[zone].registered.append(cpu)
-    unsafe zones[zone].lock.unlock()
+    unsafe zoneLocks[zone].unlock()
   }
 
   /// Gives a batch back of a list that holds too much. The list is locked.
   @inline(never)
   private func relieve(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) {
-    unsafe zones[zone].lock.lock()
+    unsafe zoneLocks[zone].lock()
     unsafe drain(list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? 512 : zones[zone].limits.batch)
-    unsafe zones[zone].lock.unlock()
+    unsafe zoneLocks[zone].unlock()
   }
 
   /// Gives `frames` frames of the list back to the zone, from each of its lists in turn. Both are locked.
@@ -157,16 +161,16 @@ extension PhysicalMemory {
 
   /// Gives back all that the CPUs' lists hold of a zone.
   func drainLists(of zone: Int) {
-    unsafe zones[zone].lock.lock()
+    unsafe zoneLocks[zone].lock()
     let cpus = unsafe zones[zone].registered
-    unsafe zones[zone].lock.unlock()
+    unsafe zoneLocks[zone].unlock()
     for cpu in cpus {
       let list = unsafe list(zone, cpu)
-      unsafe list.pointee.lock.lock()
-      unsafe zones[zone].lock.lock()
+      unsafe CPUList.lock(of: list).pointee.lock()
+      unsafe zoneLocks[zone].lock()
       unsafe drain(list, zone, slots: 0..<CPUList.slots, frames: .max)
-      unsafe zones[zone].lock.unlock()
-      unsafe list.pointee.lock.unlock()
+      unsafe zoneLocks[zone].unlock()
+      unsafe CPUList.lock(of: list).pointee.unlock()
     }
   }
 
@@ -177,8 +181,8 @@ extension PhysicalMemory {
 
   /// Gives an allocation back to its zone; false where it is no longer what `word` says.
   private func giveToZone(_ frame: Int, _ word: EntryWord, _ zone: Int) throws(MemoryError) -> Bool {
-    unsafe zones[zone].lock.lock()
-    defer { unsafe zones[zone].lock.unlock() }
+    unsafe zoneLocks[zone].lock()
+    defer { unsafe zoneLocks[zone].unlock() }
     if table.word(frame) != word { return false }
     try checkReferences(frame, word)
     let count = word.count

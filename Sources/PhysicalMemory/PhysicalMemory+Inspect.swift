@@ -10,8 +10,8 @@ extension PhysicalMemory {
     let number = Int(frame.rawValue)
     let zone = self.zone(of: number)
     if zone < 0 { return nil }
-    unsafe zones[zone].lock.lock()
-    defer { unsafe zones[zone].lock.unlock() }
+    unsafe zoneLocks[zone].lock()
+    defer { unsafe zoneLocks[zone].unlock() }
     return head(of: number, zone).map { allocation(at: $0, table.word($0)) }
   }
 
@@ -56,14 +56,14 @@ extension PhysicalMemory {
       var covered = part.frames.lowerBound
       while block << 9 < part.frames.upperBound {
         var found: [Allocation] = []
-        unsafe zones[part.zone].lock.lock()
+        unsafe zoneLocks[part.zone].lock()
         let next = unsafe zones[part.zone].nextOccupied(from: block)
         if let next {
           let frames =
             max(next << 9, covered)..<max(max(next << 9, covered), min((next + 1) << 9, part.frames.upperBound))
           covered = collect(frames, part.zone, into: &found)
         }
-        unsafe zones[part.zone].lock.unlock()
+        unsafe zoneLocks[part.zone].unlock()
         guard let next else { break }
         for allocation in found where !body(allocation) { return }
         block = next + 1
@@ -137,11 +137,11 @@ extension PhysicalMemory {
       let word = table.word(number)
       let zone = self.zone(of: number)
       let fromList = word.state == .allocatedFromList
-      if fromList { unsafe list(zone, word.cpu).pointee.lock.lock() }
-      unsafe zones[zone].lock.lock()
+      if fromList { unsafe CPUList.lock(of: list(zone, word.cpu)).pointee.lock() }
+      unsafe zoneLocks[zone].lock()
       defer {
-        unsafe zones[zone].lock.unlock()
-        if fromList { unsafe list(zone, word.cpu).pointee.lock.unlock() }
+        unsafe zoneLocks[zone].unlock()
+        if fromList { unsafe CPUList.lock(of: list(zone, word.cpu)).pointee.unlock() }
       }
       guard word.isAllocated, table.word(number) == word else { continue }
       table.setWord(number, word.owned(by: owner), count: word.count)

@@ -134,15 +134,15 @@ extension PhysicalMemory {
     while true {
       var used: [(zone: Int, cpu: Int)] = []
       for zone in chosen {
-        unsafe zones[zone].lock.lock()
+        unsafe zoneLocks[zone].lock()
         unsafe used += zones[zone].registered.sorted().map { (zone, $0) }
-        unsafe zones[zone].lock.unlock()
+        unsafe zoneLocks[zone].unlock()
       }
-      for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.lock() }
-      for zone in chosen { unsafe zones[zone].lock.lock() }
+      for (zone, cpu) in used { unsafe CPUList.lock(of: list(zone, cpu)).pointee.lock() }
+      for zone in chosen { unsafe zoneLocks[zone].lock() }
       defer {
-        for zone in chosen { unsafe zones[zone].lock.unlock() }
-        for (zone, cpu) in used { unsafe list(zone, cpu).pointee.lock.unlock() }
+        for zone in chosen { unsafe zoneLocks[zone].unlock() }
+        for (zone, cpu) in used { unsafe CPUList.lock(of: list(zone, cpu)).pointee.unlock() }
       }
       // A list that came into use between the two passes is not locked: again.
       if used.count == chosen.reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }

@@ -22,6 +22,8 @@ public import Topology
 
   /// Constant but for their contents; `zoneCount` of them, by node, then by kind.
   let zones: UnsafeMutablePointer<Zone>
+  /// Each zone's lock: apart, so that an access to a zone as a whole is none to its lock.
+  let zoneLocks: UnsafeMutablePointer<Lock>
   let zoneCount: Int
   /// The first CPU number that no table has.
   let cpuLimit: Int
@@ -72,10 +74,12 @@ public import Topology
     router = try Router(description, layout)
     sections = router.sections
     sectionShift = router.sectionShift
-    precondition(MemoryLayout<CPUList>.size <= CPUList.stride)
+    precondition(MemoryLayout<CPUList>.size + MemoryLayout<Lock>.size <= CPUList.stride)
     // SAFETY: room for `zoneCount` zones, each initialised below.
     unsafe zones = UnsafeMutablePointer<Zone>.allocate(capacity: max(1, zoneCount))
+    unsafe zoneLocks = UnsafeMutablePointer<Lock>.allocate(capacity: max(1, zoneCount))
     for (index, zone) in layout.zones.enumerated() {
+      unsafe (zoneLocks + index).initialize(to: Lock())
       unsafe (zones + index).initialize(
         to: Zone(
           nodeIndex: zone.nodeIndex, node: description.nodes[zone.nodeIndex].id, kind: zone.kind, start: zone.start,
@@ -90,6 +94,8 @@ public import Topology
   deinit {
     unsafe zones.deinitialize(count: zoneCount)
     unsafe zones.deallocate()
+    unsafe zoneLocks.deinitialize(count: zoneCount)
+    unsafe zoneLocks.deallocate()
   }
 
   /// Gives a zone all that it manages.
@@ -162,9 +168,9 @@ public import Topology
   /// Gives back to the host, at once, the bytes of all whole free blocks that it holds.
   public func trim() {
     for zone in 0..<zoneCount {
-      unsafe zones[zone].lock.lock()
+      unsafe zoneLocks[zone].lock()
       discardFreeBlocks(zone)
-      unsafe zones[zone].lock.unlock()
+      unsafe zoneLocks[zone].unlock()
     }
   }
 

@@ -9,9 +9,11 @@ internal import Topology
 /// of its free frames, and goes back to the buddy system with its last used frame. A block that the zone holds in part has bits
 /// that stay used. All metadata is zero for memory that was never handed out, and is never initialised.
 ///
-/// Everything but the constants is guarded by `lock`.
+/// Everything but the constants is guarded by the zone's lock, which `PhysicalMemory` keeps beside.
 struct Zone: ~Copyable {
-  let lock = Lock()
+  /// All free frames but those in CPU lists: what the buddy system and the bitmaps have. First, so that nothing that is read without
+  /// the lock has the address of the zone as a whole.
+  var free = 0
   let nodeIndex: Int
   let node: NodeID
   let kind: ZoneKind
@@ -25,8 +27,6 @@ struct Zone: ~Copyable {
   var presentFrames: Int
   /// Present less reserved.
   var managed: Int
-  /// Free frames in the buddy system and the bitmaps: all free frames but those in CPU lists.
-  var free = 0
 
   // The bitmaps
   /// Eight words a block.
