@@ -50,7 +50,7 @@ extension AddressSpace {
       return area
     case .cold, .pageOut:
       if !area.flags.isDisjoint(with: [.locked, .hugeTLB]) { throw .invalid }
-      if advice == .pageOut { pageOut(area, start, end) }
+      age(area, start, end, pagesOut: advice == .pageOut)
       return area
     case .free, .dontNeed, .dontNeedLocked:
       try discard(area, start, end, advice)
@@ -97,19 +97,30 @@ extension AddressSpace {
     } catch { throw error == .outOfMemory ? .tryAgain : error }
   }
 
-  /// MADV_PAGEOUT: clean pages of a file that nobody else maps go; private and shared memory has no swap to go to.
-  private func pageOut(_ area: Area, _ start: UInt64, _ end: UInt64) {
-    guard let file = area.file, file.kind == .regular else { return }
-    var candidates: [UInt64] = []
+  /// MADV_COLD and MADV_PAGEOUT (`madvise_cold_or_pageout_pte_range`, `shrink_folio_list`): pages that nobody else maps become old, and
+  /// with PAGEOUT go where they can. Private memory has no swap to go to, unless it was freed lazily; a file's pages leave the table, and
+  /// the cache as well where they are clean.
+  private func age(_ area: Area, _ start: UInt64, _ end: UInt64, pagesOut: Bool) {
+    var alone: [(address: UInt64, frame: FrameNumber, dirty: Bool)] = []
     table.forEach(start, end) { address, entry in
-      guard entry.frame != memory.zeroFrame, !entry.flags.contains(.dirty) else { return }
+      if entry.frame == memory.zeroFrame { return }
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[entry.frame].pointee
-      if record.mapCount == 1, record.flags.isDisjoint(with: [.anonymous, .dirty]) { candidates.append(address) }
+      if record.mapCount == 1 {
+        alone.append((address, entry.frame, entry.flags.contains(.dirty) || record.flags.contains(.dirty)))
+      }
     }
-    for address in candidates {
-      zap(area, address, address + pageSize)
-      memory.removeFromCache(file, area.pageIndex(at: address, shift: pageShift))
+    for (address, frame, dirty) in alone {
+      table.change(address, address + pageSize, removing: .accessed, inserting: [])
+      // SAFETY: a frame of this machine.
+      let flags = unsafe memory.records[frame].pointee.flags
+      if !pagesOut { continue }
+      if flags.contains(.anonymous) {
+        if flags.contains(.lazilyFree), !dirty { zap(area, address, address + pageSize) }
+      } else if let file = area.file {
+        zap(area, address, address + pageSize)
+        if !dirty { memory.removeFromCache(file, area.pageIndex(at: address, shift: pageShift)) }
+      }
     }
   }
 

@@ -20,11 +20,8 @@ struct PageRecord {
     static var exclusive: Self { Self(rawValue: 2) }
     /// Written to since it was read (`PageDirty`); entries have dirty bits of their own.
     static var dirty: Self { Self(rawValue: 4) }
-    /// Head of a huge page that one entry of a higher level shows.
-    static var huge: Self { Self(rawValue: 8) }
     /// MADV_FREE: to be dropped rather than kept under pressure, unless written again (not `PageSwapBacked`).
-    static var lazilyFree: Self { Self(rawValue: 16) }
-    static var accessed: Self { Self(rawValue: 32) }
+    static var lazilyFree: Self { Self(rawValue: 8) }
   }
 }
 

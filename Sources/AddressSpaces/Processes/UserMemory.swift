@@ -112,15 +112,19 @@ public final class UserMemory {
     lastPID += 1
     let process = Process(
       pid: pid, parent: ProcessID(0), name: name, space: space, cpu: cpu, allowedCPUs: homeNodes.keys.sorted())
-    // As large as Linux makes a stack when it starts a program (`setup_arg_pages`): 128 KiB and the arguments' page.
-    let size = min(33 << pageShift, layout.stackLimit)
-    let flags: AreaFlags = [.read, .write, .mayRead, .mayWrite, .mayExecute, .growsDown, .accounted, .softDirty]
-    let start = layout.stackTop - size
-    space.areas.insert(Area(start: start, end: layout.stackTop, flags: flags, pageOffset: start >> pageShift))
-    space.account(flags, pages: Int64(size >> pageShift))
-    committedPages += size >> pageShift
+    addStack(to: space)
     processes[pid] = process
     return process
+  }
+
+  func addStack(to space: AddressSpace) {
+    // As large as Linux makes a stack when it starts a program (`setup_arg_pages`): 128 KiB and the arguments' page.
+    let size = min(33 << pageShift, space.layout.stackLimit)
+    let flags: AreaFlags = [.read, .write, .mayRead, .mayWrite, .mayExecute, .growsDown, .accounted, .softDirty]
+    let start = space.layout.stackTop - size
+    space.areas.insert(Area(start: start, end: space.layout.stackTop, flags: flags, pageOffset: start >> pageShift))
+    space.account(flags, pages: Int64(size >> pageShift))
+    committedPages += size >> pageShift
   }
 
   func makeSpace(_ pid: ProcessID, _ layout: UserLayout, _ cpu: CPUID) throws(MemoryError) -> AddressSpace {

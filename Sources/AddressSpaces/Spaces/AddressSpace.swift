@@ -7,7 +7,7 @@ public final class AddressSpace {
   unowned let memory: UserMemory
   var areas = AreaIndex()
   let table: UserTable
-  let layout: UserLayout
+  var layout: UserLayout
   /// The end of the heap, which brk moves: `layout.heapStart` or above.
   public internal(set) var breakEnd: UInt64
   /// Flags of mlockall(MCL_FUTURE), for areas to come.

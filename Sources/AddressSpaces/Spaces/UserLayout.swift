@@ -6,7 +6,7 @@ public struct UserLayout: Equatable, Sendable {
   /// The address behind the last that may be mapped (Linux's `TASK_SIZE`).
   public private(set) var userEnd: UInt64
   /// Where the break begins.
-  public private(set) var heapStart: UInt64
+  public internal(set) var heapStart: UInt64
   /// Where the search for free addresses goes down from (`mmap_base`).
   public private(set) var mapBase: UInt64
   /// Where it goes up from when nothing is left below (`TASK_UNMAPPED_BASE`).

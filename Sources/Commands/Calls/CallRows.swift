@@ -183,7 +183,9 @@ extension CallRow {
       var statistics = AreaStatistics()
       call.memory.gather(area, of: call.process.space, into: &statistics)
       let nodes = statistics.nodes.sorted { $0.key < $1.key }.map { " N\($0.key.rawValue)=\($0.value)" }
-      return .text(call.memory.shownPolicy(call.process, of: area) + nodes.joined())
+      // A reader that splits at blanks takes `prefer (many):0-1` for `prefer`.
+      let policy = call.memory.shownPolicy(call.process, of: area).prefix { $0 != " " }
+      return .text(policy + nodes.joined())
     },
   ]
 

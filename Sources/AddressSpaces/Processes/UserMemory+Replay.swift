@@ -1,0 +1,50 @@
+internal import MemoryTypes
+internal import Translation
+
+/// What recorded programs need besides calls: a fresh space, a break where it was, and pages where they touched memory.
+extension UserMemory {
+  /// execve(2) without a program: the process's areas go, a fresh stack comes.
+  public func exec(_ process: Process) {
+    currentCPU = process.cpu
+    guard let space = try? makeSpace(process.pid, process.space.layout, process.cpu) else { return }
+    let old = process.space
+    process.space = space
+    tearDown(old)
+    addStack(to: space)
+  }
+
+  /// Moves the beginning of a heap that is still empty.
+  public func placeBreak(_ process: Process, at address: UInt64) {
+    let space = process.space
+    guard space.breakEnd == space.layout.heapStart, address < space.layout.userEnd else { return }
+    space.layout.heapStart = address
+    space.breakEnd = address
+  }
+
+  /// Makes a file at least so large, in bytes.
+  public func extend(_ file: MemoryFile, to size: UInt64) { file.size = max(file.size, size) }
+
+  /// Ends the hold of whoever made the file.
+  public func close(_ file: MemoryFile) { drop(file) }
+
+  /// An access of a recorded program: where no area holds the page, one that does is made first. False after a signal.
+  public func touch(_ process: Process, _ address: UInt64, _ size: UInt64, write: Bool) -> Bool {
+    currentCPU = process.cpu
+    var page = address & ~(1 << pageShift - 1)
+    let last = address &+ max(size, 1) &- 1
+    while page <= last {
+      var outcome = translate(process, page, write: write)
+      if case .failure(let refusal) = outcome, refusal.signal == .segmentation(.mapError) {
+        // PROT_READ|PROT_WRITE|PROT_EXEC, as code and data are not told apart; where W^X holds, without the right to execute.
+        let protection: UInt64 = settings.enforcesWriteXorExecute ? 3 : 7
+        _ = try? mmap(process, page, 1 << pageShift, protection: protection, flags: 0x32, file: nil, offset: 0)
+        outcome = translate(process, page, write: write)
+      }
+      guard case .success = outcome else { return false }
+      let (next, overflows) = page.addingReportingOverflow(1 << pageShift)
+      if overflows { return true }
+      page = next
+    }
+    return true
+  }
+}
