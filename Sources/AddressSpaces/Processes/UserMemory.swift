@@ -176,9 +176,9 @@ public final class UserMemory {
 
   // MARK: Files
 
-  /// shmem_reserve_inode's first number for a process: kernel-internal tmpfs numbers its files in batches of 1024 a CPU. Interleaving
-  /// over shared memory begins at the file's number, so that the number shows in where pages lie.
-  static var firstFileNumber: UInt64 { 1026 }
+  /// The number of the first file that a process makes: what the oracle's kernel gives it (`shmem_reserve_inode`). Interleaving over
+  /// shared memory begins at the file's number, so that the number shows in where pages lie.
+  static var firstFileNumber: UInt64 { 2 }
 
   /// A file for MAP_SHARED|MAP_ANONYMOUS (`shmem_zero_setup`), held by the area it is made for.
   func makeSharedFile(size: UInt64) -> MemoryFile {

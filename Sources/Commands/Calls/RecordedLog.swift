@@ -37,7 +37,11 @@ public struct RecordedLog {
   /// Whether a line is one of a recorded log rather than of a script: lackey's, or a call with its result.
   public static func isRecorded(_ line: some StringProtocol) -> Bool {
     guard let first = line.utf8.first else { return false }
-    if line.hasPrefix("I  ") || line.hasPrefix(" L ") || line.hasPrefix(" S ") || line.hasPrefix(" M ") || line.hasPrefix("==") { return true }
+    if line.hasPrefix("I  ") || line.hasPrefix(" L ") || line.hasPrefix(" S ") || line.hasPrefix(" M ")
+      || line.hasPrefix("==")
+    {
+      return true
+    }
     if (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) { return true }
     if line.hasPrefix("+++ ") || line.hasPrefix("--- ") { return true }
     return splitResult(line) != nil
@@ -128,7 +132,8 @@ public struct RecordedLog {
   private mutating func plain(_ process: Process, _ call: String, _ result: String) throws(CallSyntaxError) -> String? {
     var syntax = try CallSyntax(call)
     if syntax.name == "mremap", let target = Self.address(result), syntax.arguments.count >= 4,
-      case .number(let flags) = syntax.arguments[3], case .number(let old) = syntax.arguments[0], flags & 1 != 0, target != old
+      case .number(let flags) = syntax.arguments[3], case .number(let old) = syntax.arguments[0], flags & 1 != 0,
+      target != old
     {
       syntax.arguments = Array(syntax.arguments.prefix(3)) + [.number(flags | 2), .number(target)]
     }
@@ -138,7 +143,9 @@ public struct RecordedLog {
   private mutating func map(_ process: Process, _ call: String, _ result: String) throws(CallSyntaxError) -> String? {
     var plain = call
     // A descriptor is printed with its path with -y: `3</lib/libc.so>`.
-    if let open = plain.firstIndex(of: "<"), let close = plain.lastIndex(of: ">"), open < close { plain.removeSubrange(open...close) }
+    if let open = plain.firstIndex(of: "<"), let close = plain.lastIndex(of: ">"), open < close {
+      plain.removeSubrange(open...close)
+    }
     let syntax = try CallSyntax(plain)
     let context = CallContext(memory: memory, process: process, arguments: syntax.arguments)
     guard let address = Self.address(result) else {
@@ -159,7 +166,8 @@ public struct RecordedLog {
     }
     do throws(CallError) {
       _ = try memory.mmap(
-        process, address, context.number(1), protection: context.number(2), flags: flags, file: file, offset: context.number(5))
+        process, address, context.number(1), protection: context.number(2), flags: flags, file: file,
+        offset: context.number(5))
       return nil
     } catch {
       counts.differing += 1
@@ -236,7 +244,9 @@ public struct RecordedLog {
         var end = place - 1
         while end > 0, bytes[end] == UInt8(ascii: " ") { end -= 1 }
         if bytes[end] == UInt8(ascii: ")") {
-          return (String(decoding: bytes[...end], as: UTF8.self), String(decoding: bytes[(place + 2)...], as: UTF8.self))
+          return (
+            String(decoding: bytes[...end], as: UTF8.self), String(decoding: bytes[(place + 2)...], as: UTF8.self)
+          )
         }
       }
       place -= 1
@@ -264,7 +274,9 @@ public struct RecordedLog {
     guard let first = bytes.next(), let second = bytes.next(), let third = bytes.next() else { return nil }
     var access = Access(address: 0, size: 0, reads: true, writes: false)
     switch (first, second, third) {
-    case (UInt8(ascii: "I"), UInt8(ascii: " "), UInt8(ascii: " ")), (UInt8(ascii: " "), UInt8(ascii: "L"), UInt8(ascii: " ")): break
+    case (UInt8(ascii: "I"), UInt8(ascii: " "), UInt8(ascii: " ")),
+      (UInt8(ascii: " "), UInt8(ascii: "L"), UInt8(ascii: " ")):
+      break
     case (UInt8(ascii: " "), UInt8(ascii: "S"), UInt8(ascii: " ")):
       access.reads = false
       access.writes = true
