@@ -57,7 +57,8 @@ import Topology
     }
     #expect(levels[3].entry >> 63 == 1, "data is not executable")
     let page = levels[3].entry & 0xF_FFFF_FFFF_F000
-    #expect(answer.lines.last == "0x1000 -> 0x\(String(page, radix: 16)), page of 4 KiB PRESENT|WRITABLE|USER")
+    #expect(
+      answer.lines.last == "0x1000 -> 0x\(String(page, radix: 16)), page of 4 KiB PRESENT|WRITABLE|USER|DIRTY|ACCESSED")
     let inside = try console.answer("dump_pt 0x1abc")
     #expect(inside.lines.last?.hasPrefix("0x1abc -> 0x\(String(page + 0xABC, radix: 16)),") == true)
   }
