@@ -60,14 +60,15 @@ struct Guardian {
     var ends: [Int32] = [-1, -1]
     let made = unsafe pipe(&ends)
     precondition(made == 0)
-    for end in ends { fcntl(end, F_SETFD, FD_CLOEXEC) }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     leash = ends[1]
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     unsafe posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
     let script = "read word || { umount -l \(path); rmdir \(path); }"
-    var arguments = unsafe ["sh", "-c", script].map { unsafe strdup($0) } + [nil]
+    var arguments: [UnsafeMutablePointer<CChar>?] = unsafe ["sh", "-c", script].map { (word: String) in unsafe strdup(word) }
+    unsafe arguments.append(nil)
     defer { unsafe arguments.forEach { unsafe free($0) } }
     var process = pid_t()
     let spawned = unsafe posix_spawn(&process, "/bin/sh", &actions, nil, &arguments, environ)

@@ -34,7 +34,7 @@ import Testing
       var got: [UInt8] = []
       var piece = [UInt8](repeating: 0, count: step)
       while true {
-        let count = piece.withUnsafeMutableBytes { unsafe text.copy(from: got.count, into: $0) }
+        let count = unsafe piece.withUnsafeMutableBytes { unsafe text.copy(from: got.count, into: $0) }
         if count == 0 { break }
         got += piece[..<count]
       }
