@@ -34,6 +34,12 @@ enum Background {
     }
   }
 
+  /// Closes what the new process has inherited besides its standard files: whoever waits for the end of a pipe of theirs must not wait for
+  /// the mount's. To be called before it opens anything itself.
+  static func closeInherited() {
+    for descriptor in 3..<max(3, min(Int32(clamping: sysconf(Int32(_SC_OPEN_MAX))), 1 << 16)) { close(descriptor) }
+  }
+
   /// Says that serving has begun, from the process that serves, and cuts what ties it to the one that started it.
   static func report() {
     setsid()

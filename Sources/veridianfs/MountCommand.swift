@@ -48,6 +48,7 @@ struct MountCommand: ParsableCommand {
       try Background.start(self, at: Mountpoint(mountpoint))
       return
     }
+    if startedInBackground { Background.closeInherited() }
     // Before there is any other thread: each inherits it.
     let signals = Signals.block()
     let log = logging.start()

@@ -14,8 +14,6 @@ enum Process {
     unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     if let errors { unsafe posix_spawn_file_actions_adddup2(&actions, errors.rawValue, 2) }
-    // Whoever waits for the end of a pipe that this process was given must not wait for that program.
-    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 3)
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
     defer { unsafe posix_spawnattr_destroy(&attributes) }

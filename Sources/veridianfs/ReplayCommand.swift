@@ -12,7 +12,8 @@ struct ReplayCommand: ParsableCommand {
     abstract: "Run a script of commands and calls without a mount, and print each line with its outcome.",
     discussion: """
       The lines are those that sys/kernel/debug/memory takes. A line that is refused is printed with the reason, and the \
-      next one is carried out.
+      next one is carried out. The logs of strace -f and of valgrind's lackey are taken as they are: of these, the lines \
+      that come to something else than was recorded are printed.
       """)
 
   @Argument(help: ArgumentHelp("The script, or - for standard input.", valueName: "file"), completion: .file())
@@ -31,13 +32,28 @@ struct ReplayCommand: ParsableCommand {
         try file.close()
       } catch { throw Failure("\(script) cannot be read: \(error)") }
     }
-    let interpreter = Interpreter(try startMachine(try settings.machine(machine)))
+    let running = try startMachine(try settings.machine(machine))
+    let interpreter = Interpreter(running)
+    var log = RecordedLog(running.users)
     var text = TextBuffer(capacity: 1 << 16)
     while let line = readLine(strippingNewline: true) {
-      interpreter.replay(line, into: &text)
+      if RecordedLog.isRecorded(line) {
+        take(line, &log, running, &text)
+      } else {
+        interpreter.replay(line, into: &text)
+      }
       if text.count >= 1 << 16 { try flush(&text) }
     }
     try flush(&text)
+  }
+
+  /// A line that strace or lackey wrote: nothing is printed where it came to what was recorded.
+  private func take(_ line: String, _ log: inout RecordedLog, _ machine: Machine, _ text: inout TextBuffer) {
+    machine.withLock {
+      do {
+        if let outcome = try log.take(line) { text.append(string: outcome + "\n") }
+      } catch { text.append(string: "\(line) = -1 EINVAL (\(error))\n") }
+    }
   }
 
   private func flush(_ text: inout TextBuffer) throws(Failure) {

@@ -14,10 +14,7 @@ struct CallMachine {
     var description = MachineDescription.preset(named: name)!
     description.settings.profile = profile
     let physical = try PhysicalMemory(description)
-    frames = unsafe try TableFrames(
-      base: physical.bytes.base, size: physical.bytes.size, frameSize: physical.frameSize,
-      source: TableFrameSource(physical),
-      keeper: physical)
+    frames = try TableFrames(physical)
     let format = format ?? PageFormat.standard(for: description.architecture)
     let kernel = try PageTable(kernelOf: frames, format: format)
     let settings = UserMemory.Settings(
