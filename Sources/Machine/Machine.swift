@@ -77,6 +77,7 @@ private struct Booted {
     kernelTable = try PageTable(kernelOf: TableFrames(memory), format: format)
     try Self.mapPhysicalMemory(description, memory, kernelTable)
     users = try UserMemory(physical: memory, kernelTable: kernelTable, settings: Self.settings(description, memory))
+    users.mmu.requestCost = description.settings.tlbCostNanoseconds
     try Self.startInit(users)
   }
 

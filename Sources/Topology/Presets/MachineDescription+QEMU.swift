@@ -2,10 +2,12 @@ import MemoryTypes
 
 /// The machines that a real kernel was asked about, as it saw them.
 extension MachineDescription {
-  /// Two nodes of four CPUs and two CPU-less ones, 1 GiB each; the fourth lies behind the PCI window.
+  /// Two sockets, each a node of four CPUs, and two CPU-less nodes, 1 GiB each; the fourth lies behind the PCI window.
+  ///
+  /// QEMU tells its guest of one socket with eight cores, whatever the nodes; but for that the machine is as the kernel saw it.
   static var fourNode: MachineDescription {
-    let processors = Processors(packages: 1, cores: 8, caches: .qemu(l3Cores: 4))
-    let cpus = processors.cpus { _, core in core / 4 }
+    let processors = Processors(packages: 2, cores: 4, caches: .qemu(l3Cores: 4))
+    let cpus = processors.cpus { package, _ in package }
     let nodes = [0, 1, 2, 4].enumerated().map { id, gib in
       Node(
         id: NodeID(id), memory: [PhysicalRange(start: PhysicalAddress(UInt64(gib) << 30), size: .gib(1))],
@@ -25,7 +27,7 @@ extension MachineDescription {
     reserved += Reservations.boot(nodes[2], top: 0xBFFE_0000, more: 16384 + 44)
     reserved += Reservations.boot(nodes[3], more: 755)
     return MachineDescription(
-      name: "four-node", summary: "x86-64, 8 CPUs on 2 nodes, 2 CPU-less nodes (CXL expanders), 4 x 1 GiB",
+      name: "four-node", summary: "x86-64, 2 sockets of 4 CPUs, 2 CPU-less nodes (CXL expanders), 4 x 1 GiB",
       architecture: .x86_64, cpus: cpus, caches: processors.caches(of: cpus), nodes: nodes,
       distances: [[10, 21, 17, 28], [21, 10, 28, 17], [17, 28, 10, 28], [28, 17, 28, 10]], reserved: reserved.inOrder)
   }
