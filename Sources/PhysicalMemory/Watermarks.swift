@@ -69,7 +69,8 @@ extension PhysicalMemory {
     let frames = (0..<zoneCount).reduce(0) { unsafe zones[$1].kind <= .normal ? $0 + zones[$1].managed : $0 }
     let kilobytes = UInt64(frames) << UInt64(frameSize.shift - 10)
     return MemoryTunables(
-      hybridThreshold: description.settings.hybridThreshold, minFreeKilobytes: max(128, min(262_144, Self.squareRoot(kilobytes * 16))),
+      hybridThreshold: description.settings.hybridThreshold,
+      minFreeKilobytes: max(128, min(262_144, Self.squareRoot(kilobytes * 16))),
       watermarkScaleFactor: 10,
       lowmemReserveRatio: [256, 256, 32, 0, 0, 0], listHigh: nil)
   }

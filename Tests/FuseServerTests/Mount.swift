@@ -67,7 +67,9 @@ struct Guardian {
     unsafe posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
     let script = "read word || { umount -l \(path); rmdir \(path); }"
-    var arguments: [UnsafeMutablePointer<CChar>?] = unsafe ["sh", "-c", script].map { (word: String) in unsafe strdup(word) }
+    var arguments: [UnsafeMutablePointer<CChar>?] = unsafe ["sh", "-c", script].map { (word: String) in
+      unsafe strdup(word)
+    }
     unsafe arguments.append(nil)
     defer { unsafe arguments.forEach { unsafe free($0) } }
     var process = pid_t()
