@@ -21,7 +21,7 @@ define install
 	fi
 endef
 
-.PHONY: build mount unmount test lint latency clean
+.PHONY: build mount unmount test lint latency soak clean
 
 # The program, optimised.
 build:
@@ -52,6 +52,10 @@ lint:
 latency: build
 	$(call install,$(MEASURING))
 	Tests/Latency/run.sh $(PROGRAM)
+
+# Ten minutes of eight shells that allocate, free, read everything and write nonsense.
+soak: build
+	Tests/Soak/run.sh $(PROGRAM)
 
 clean:
 	swift package clean
