@@ -7,6 +7,8 @@ public final class CommandFile: @unchecked Sendable {
   let interpreter: Interpreter
   /// The handle that last wrote without reading. Guarded by the machine's lock.
   fileprivate var latest: CommandHandle?
+  /// Where handles render the outcome of a line, one at a time. Guarded by the machine's lock.
+  fileprivate var text = TextBuffer(capacity: 4096)
 
   public init(machine: Machine) { interpreter = Interpreter(machine) }
 
@@ -50,7 +52,6 @@ public final class CommandHandle: @unchecked Sendable {
   private var origin: Int64 = 0
   /// Behind the furthest position that was read.
   private var readEnd = 0
-  private var text = TextBuffer(capacity: 1024)
 
   fileprivate init(file: CommandFile, reads: Bool, writes: Bool, appends: Bool) {
     self.file = file
@@ -113,21 +114,23 @@ public final class CommandHandle: @unchecked Sendable {
   }
 
   private func carryOut(line: UnsafeRawBufferPointer) throws(Refusal) {
-    text.removeAll()
-    unsafe try file.interpreter.carryOut(line, into: &text)
-    unsafe text.withBytes { unsafe answer.append($0) }
+    file.text.removeAll()
+    unsafe try file.interpreter.carryOut(line, into: &file.text)
+    unsafe file.text.withBytes { unsafe answer.append($0) }
+    // A very long answer's room is not kept for ever.
+    if file.text.count > AnswerLog.kept { file.text = TextBuffer(capacity: 4096) }
   }
 
   /// Long lines are cut, and control characters shown as U+FFFD: an answer is text, and its lines are those that were written.
   private func log(_ refusal: Refusal, of line: String) {
-    text.removeAll()
+    file.text.removeAll()
     var shown = String.UnicodeScalarView()
     for scalar in line.unicodeScalars.prefix(200) {
       shown.append((scalar.value < 0x20 && scalar != "\t") || scalar.value == 0x7F ? "\u{FFFD}" : scalar)
     }
     if line.unicodeScalars.dropFirst(200).first != nil { shown += "...".unicodeScalars }
-    text.append(string: "\(String(shown)) = -1 \(refusal.description)\n")
-    unsafe text.withBytes { unsafe answer.append($0) }
+    file.text.append(string: "\(String(shown)) = -1 \(refusal.description)\n")
+    unsafe file.text.withBytes { unsafe answer.append($0) }
   }
 
   /// Copies what the answer has at `offset`. Offset 0 is its beginning; where this handle has written, the offset at which its last

@@ -39,9 +39,11 @@ struct Mountpoint {
   }
 
   /// Whether a mount is here whose process has gone ("Transport endpoint is not connected").
+  ///
+  /// Attributes may be cached, and be answered for a mount that is dead; what statvfs(3) says never is.
   private var isDead: Bool {
-    var status = stat()
-    return unsafe stat(path.string, &status) != 0 && Errno.last == Self.deadError
+    var status = statvfs()
+    return unsafe statvfs(path.string, &status) != 0 && Errno.last == Self.deadError
   }
 
   /// Makes sure that a machine can be mounted here, and takes away a dead mount of ours.

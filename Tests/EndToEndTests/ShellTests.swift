@@ -191,6 +191,7 @@ struct ShellTests {
     try withMachine { path in
       expect(
         """
+        test -d $M   # from here on the kernel knows the attributes, dead or not
         for p in $(pgrep -f "mount $M"); do kill -9 $p; done
         while cat $M/proc/meminfo > /dev/null 2>&1; do :; done
         $PROGRAM mount $M --background > /dev/null 2>&1; echo $?

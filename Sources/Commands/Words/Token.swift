@@ -15,18 +15,22 @@ extension Token {
     var start: String.Index?
     var column = 0
     var startColumn = 0
-    for index in line.unicodeScalars.indices {
-      let scalar = line.unicodeScalars[index]
-      column += 1
-      if scalar == " " || scalar == "\t" {
+    let bytes = line.utf8
+    var index = bytes.startIndex
+    while index < bytes.endIndex {
+      let byte = bytes[index]
+      // Bytes behind the first of a character's do not count as columns.
+      if byte & 0xC0 != 0x80 { column += 1 }
+      if byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") {
         if let begun = start { tokens.append(Token(text: line[begun..<index], column: startColumn)) }
         start = nil
-      } else if scalar.value < 0x20 || scalar.value == 0x7F || scalar == "\u{FFFD}" {
+      } else if byte < 0x20 || byte == 0x7F || (byte == 0xEF && line.unicodeScalars[index] == "\u{FFFD}") {
         throw Refusal(.invalidArgument, "column \(column) holds a byte that is not text")
       } else if start == nil {
         start = index
         startColumn = column
       }
+      index = bytes.index(after: index)
     }
     if let begun = start { tokens.append(Token(text: line[begun...], column: startColumn)) }
     return tokens
