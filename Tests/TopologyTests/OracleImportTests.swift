@@ -8,7 +8,7 @@ private let shared = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("shared").path
 private let hasOracle = FileManager.default.fileExists(atPath: shared + "/oracle/expand")
 
-/// Trees of real kernels, where they are at hand (the directory that VERIDIANFS_SHARED names).
+/// Trees of real kernels, held against the presets that repeat them.
 @Suite(.enabled(if: hasOracle, "needs the captures of real kernels")) struct OracleImportTests {
   private func imported(_ capture: String) throws -> MachineDescription {
     let tree = try TemporaryTree([:])
