@@ -18,6 +18,10 @@ struct Served {
   init(_ preset: Preset = .fourNode, profile: Profile = .veridian) throws {
     var description = preset.machine
     description.settings.profile = profile
+    try self.init(description)
+  }
+
+  init(_ description: MachineDescription) throws {
     machine = try Machine(description)
     tree = MachineTree(machine: machine)
   }

@@ -82,7 +82,7 @@ struct Guardian {
   func dismiss() {
     unsafe write(leash, "\n", 1)
     close(leash)
-    unsafe waitpid(process, nil, 0)
+    waitpid(process, nil, 0)
   }
 }
 
