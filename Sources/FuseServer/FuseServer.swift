@@ -37,16 +37,17 @@ typealias Inode = FileTree.Inode
   let handles = HandleList()
   let notifier = PollNotifier()
 
-  private var session: OpaquePointer?
-  private let lock = Lock()
+  /// Set by init alone.
+  private(set) var session: OpaquePointer?
+  let lock = Lock()
   /// Guarded by `lock`.
   private var isMounted = false
-  /// The thread in `serve`. Guarded by `lock`: a thread that is named here has not ended.
-  private var servingThread: pthread_t?
+  /// The threads in `serve`'s loop. Guarded by `lock`: a thread that is named here has not ended.
+  var servingThreads: [pthread_t] = []
   /// Whether `stop` was called. Guarded by `lock`.
-  private var isStopped = false
-  /// Called once the kernel has asked for the session to begin. Set before serving, called and dropped by its thread.
-  private var whenReady: (() -> Void)?
+  var isStopped = false
+  /// To be called once the kernel has begun the session. Guarded by `lock`.
+  var whenReady: (() -> Void)?
 
   /// Makes a session that `mount` can attach to `mountpoint`, a directory. Throws EINVAL where libfuse refuses the options.
   public init(tree: any ServedTree, mountpoint: FilePath, options: Options = Options()) throws(Errno) {
@@ -93,65 +94,6 @@ typealias Inode = FileTree.Inode
     lock.withLock { isMounted = true }
   }
 
-  /// Serves until the file system is unmounted, or `stop` is called, and unmounts it then.
-  ///
-  /// `whenReady` is called, from a serving thread, when the kernel has begun the session. SIGURG is used to wake the calling
-  /// thread; a program that wants SIGINT or SIGTERM to end the mount waits for them in a thread of its own, and calls `stop`.
-  public func serve(whenReady: (() -> Void)? = nil) throws(Errno) {
-    self.whenReady = whenReady
-    // Without SA_RESTART: that the system call is cut off is the purpose. A thread of a pool may have it blocked.
-    var action = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = { _ in }
-    unsafe sigaction(SIGURG, &action, nil)
-    var wake = sigset_t()
-    var blocked = sigset_t()
-    unsafe sigaddset(&wake, SIGURG)
-    unsafe pthread_sigmask(SIG_UNBLOCK, &wake, &blocked)
-    defer { unsafe pthread_sigmask(SIG_SETMASK, &blocked, nil) }
-
-    let begins = lock.withLock { () -> Bool in
-      servingThread = pthread_self()
-      return !isStopped
-    }
-    let result = begins ? loop() : 0
-    lock.withLock { servingThread = nil }
-    readBuffer.discard()
-    unmount()
-    // Whatever was cut off under its users is released here: no request can come any more.
-    handles.removeAll()
-    guard result == 0 else { throw Errno(rawValue: abs(result)) }
-  }
-
-  private func loop() -> Int32 {
-    // SAFETY: the session lives as long as self, and the configuration until it is destroyed here.
-    guard options.threads > 1, let configuration = unsafe fuse_loop_cfg_create() else {
-      return unsafe fuse_session_loop(session)
-    }
-    defer { unsafe fuse_loop_cfg_destroy(configuration) }
-    unsafe fuse_loop_cfg_set_max_threads(configuration, UInt32(options.threads))
-    unsafe fuse_loop_cfg_set_idle_threads(configuration, UInt32(options.threads))
-    return unsafe fuse_session_loop_mt(session, configuration)
-  }
-
-  /// Makes `serve` return, and waits until it has left its loop. From any thread that serves no request; before `serve`, it
-  /// will return at once.
-  public func stop() {
-    lock.withLock { isStopped = true }
-    // A signal that comes between the loop's look at the flag and its read is lost: so the signal is sent until the loop has ended.
-    while true {
-      let serves = lock.withLock { () -> Bool in
-        guard let servingThread else { return false }
-        // SAFETY: the session lives as long as self.
-        unsafe fuse_session_exit(session)
-        // The thread has not ended: it takes itself out of `servingThread` under the lock before it leaves `serve`.
-        pthread_kill(servingThread, SIGURG)
-        return true
-      }
-      guard serves else { return }
-      usleep(1000)
-    }
-  }
-
   /// Detaches the file system; without effect where it is not mounted (any more).
   public func unmount() {
     let wasMounted = lock.withLock { () -> Bool in
@@ -160,11 +102,5 @@ typealias Inode = FileTree.Inode
     }
     // SAFETY: the session lives as long as self.
     if wasMounted { unsafe fuse_session_unmount(session) }
-  }
-
-  /// The session has begun.
-  func began() {
-    whenReady?()
-    whenReady = nil
   }
 }

@@ -13,7 +13,7 @@ internal import MemoryTypes
   /// Guarded by `lock`. Once set, no ticket is queued and the session is not touched again.
   private var stopped = false
   /// Guarded by `lock`. Started by the first ticket: most mounts never see a poll.
-  private var thread: pthread_t?
+  private var thread: PlainThread?
   /// Counts what was queued, and one more when the end has come.
   private let pending: UnsafeMutablePointer<sem_t>
 
@@ -32,7 +32,7 @@ internal import MemoryTypes
   /// What a file calls when the events of the handle behind `handle` may have changed. Takes over `handle`.
   func ticket(for handle: OpaquePointer) -> PollTicket {
     lock.lock()
-    if thread == nil, !stopped { thread = start() }
+    if thread == nil, !stopped { thread = PlainThread { [self] in run() } }
     lock.unlock()
     return unsafe PollTicket(handle, of: self)
   }
@@ -44,10 +44,11 @@ internal import MemoryTypes
     let thread = self.thread
     self.thread = nil
     lock.unlock()
-    guard let thread = thread else { return }
-    // SAFETY: `pending` lives as long as self; the thread was taken out of self under the lock, so it is joined once.
+    // It was taken out of self under the lock, so it is joined once.
+    guard let thread else { return }
+    // SAFETY: `pending` lives as long as self.
     unsafe sem_post(pending)
-    pthread_join(thread, nil)
+    thread.join()
   }
 
   fileprivate func queue(_ ticket: PollTicket) {
@@ -58,29 +59,6 @@ internal import MemoryTypes
     }
     // SAFETY: `pending` lives as long as self.
     if accepted { unsafe sem_post(pending) }
-  }
-
-  private func start() -> pthread_t? {
-    // Signals are for the threads that the program chose for them.
-    var all = sigset_t()
-    var before = sigset_t()
-    unsafe sigfillset(&all)
-    unsafe pthread_sigmask(SIG_SETMASK, &all, &before)
-    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
-    var thread = pthread_t()
-    // SAFETY: the retained reference is taken over by the thread; where there is no thread, it is given back here.
-    let context = unsafe Unmanaged.passRetained(self)
-    let failure = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        unsafe Unmanaged<PollNotifier>.fromOpaque(context!).takeRetainedValue().run()
-        return nil
-      }, context.toOpaque())
-    guard failure == 0 else {
-      unsafe context.release()
-      return nil
-    }
-    return thread
   }
 
   private func run() {
