@@ -103,7 +103,7 @@ import Topology
 
   /// Process 1's page lies at 0x1000 on every machine; the number of levels is its format's.
   @Test(arguments: [
-    (Preset.fourNode, 4), (.tera, 4), (.i386HighMemory, 3), (.aarch64, 4), (.riscv64, 3),
+    (Preset.fourNode, 4), (.largest, 4), (.i386HighMemory, 3), (.aarch64, 4), (.riscv64, 3),
   ])
   func walksEveryArchitecture(preset: Preset, depth: Int) throws {
     let console = try Console(preset)

@@ -83,7 +83,7 @@ import Topology
     for forms in same {
       var sizes: [Int] = []
       for form in forms {
-        let console = try Console(.tera)
+        let console = try Console(.largest)
         let before = console.free.reduce(0, +)
         _ = try console.answer("alloc count=\(form)")
         sizes.append(before - console.free.reduce(0, +))

@@ -6,7 +6,8 @@ import Topology
 @Suite struct HistoryTests {
   @Test(
     arguments: [
-      (Preset.fourNode, 1), (.fourNode, 2), (.tera, 3), (.i386HighMemory, 4), (.aarch64, 5), (.riscv64, 6), (.cxl, 7),
+      (Preset.fourNode, 1), (.fourNode, 2), (.largest, 3), (.i386HighMemory, 4), (.aarch64, 5), (.riscv64, 6),
+      (.cxl, 7),
     ] as [(Preset, UInt64)])
   func survivesAThousandRandomLines(preset: Preset, seed: UInt64) throws {
     let console = try Console(preset)

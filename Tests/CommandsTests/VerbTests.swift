@@ -170,7 +170,7 @@ import Topology
 
   // MARK: mem, check, reset
 
-  @Test(arguments: Preset.allCases)
+  @Test(arguments: Preset.possible)
   func showsTheMemoryThatThereIs(preset: Preset) throws {
     let console = try Console(preset)
     if console.refusal("alloc order=3").errno != nil { Issue.record("\(preset): nothing can be allocated") }

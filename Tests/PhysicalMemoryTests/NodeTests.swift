@@ -58,7 +58,7 @@ import Topology
   }
 
   @Test func manySizesOfMachine() throws {
-    for bytes in [UInt64(1) << 40, 1 << 44] {
+    for bytes in [UInt64(1) << 40, 1 << 44] where bytes <= 1 << 40 || !isSanitized {
       let frames = Int(bytes >> 12)
       let memory = try unguarded(machine([[0..<frames]]))
       #expect(memory.snapshot().managed == frames)
