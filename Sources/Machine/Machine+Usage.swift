@@ -56,6 +56,23 @@ extension Machine {
     return usage
   }
 
+  /// What has happened since the machine began: each layer's counts in Linux's words.
+  ///
+  /// - Complexity: O(zones * CPUs whose lists were used).
+  public func eventCounts() -> Counters<VMEvent> {
+    var counts = Counters<VMEvent>()
+    for zone in memory.snapshot().nodes.flatMap(\.zones) {
+      counts[.of(.pgallocDma, zone.kind)] += Int(zone.allocatedFrames)
+      counts[.pgfree] += Int(zone.freedFrames)
+    }
+    let events = users.events
+    counts[.pgfault] = Int(events.faults)
+    counts[.pgmajfault] = Int(events.majorFaults)
+    counts[.pgreuse] = Int(events.reusedOnWrite)
+    counts[.pgmigrateSuccess] = Int(events.migrated)
+    return counts
+  }
+
   public var hasHighMemory: Bool { shape.hasHighMemory }
 
   /// The nodes that have memory in a zone up to that kind; nil: in any.

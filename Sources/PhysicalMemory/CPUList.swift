@@ -18,8 +18,10 @@ struct CPUList: ~Copyable {
   /// Allocations among them that another node should have served (`numa_miss`), and those whose CPU is of another node (`numa_other`).
   var numaMisses: UInt64
   var numaOthers: UInt64
+  /// Frames handed out of orders 0 to 3.
+  var smallFrames: UInt64
   /// Frames handed out less frames taken back by this list, by kind of owner; only sums over all lists mean anything.
-  var kinds: InlineArray<8, Int>
+  var kinds: InlineArray<7, Int>
   /// 1 once the zone knows that this list is in use.
   var registered: UInt32
 
@@ -54,6 +56,7 @@ struct CPUList: ~Copyable {
     let frames = 1 << CPUList.order(ofSlot: slot)
     addHeld(slot, -frames)
     unsafe allocations[unchecked: slot >> 2] &+= 1
+    if slot != 4 { smallFrames &+= UInt64(truncatingIfNeeded: frames) }
     unsafe kinds[unchecked: kind] &+= frames
   }
 
@@ -91,6 +94,7 @@ struct CPUList: ~Copyable {
     frees = InlineArray(repeating: 0)
     numaMisses = 0
     numaOthers = 0
+    smallFrames = 0
     kinds = InlineArray(repeating: 0)
   }
 }

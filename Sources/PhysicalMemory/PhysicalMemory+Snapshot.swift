@@ -18,10 +18,15 @@ extension PhysicalMemory {
     return withLocked(zones(at: index)) { snapshot(ofNodeAt: index) }
   }
 
-  /// What a node's zones hold in sum at one instant; nil where there is no such node. Much cheaper than a snapshot.
-  public func totals(of node: NodeID) -> NodeTotals? {
+  /// What a node's zones, or its one zone of a kind, hold in sum at one instant; nil where there is no such node. Much cheaper than a
+  /// snapshot.
+  public func totals(of node: NodeID, zone kind: ZoneKind? = nil) -> NodeTotals? {
     guard let index = router.nodeIndex(node) else { return nil }
-    let chosen = zones(at: index)
+    var chosen = zones(at: index)
+    if let kind {
+      let first = chosen.first { unsafe zones[$0].kind == kind }
+      chosen = first.map { $0..<$0 + 1 } ?? chosen.upperBound..<chosen.upperBound
+    }
     return withLocked(chosen) {
       var totals = NodeTotals()
       for zone in chosen {
@@ -73,11 +78,13 @@ extension PhysicalMemory {
     var buddy = unsafe pointer.pointee.buddyCounts.snapshot
     var lists: [PhysicalSnapshot.ListSnapshot] = []
     var listed = 0
+    var allocated = unsafe pointer.pointee.allocatedFrames
     for cpu in unsafe pointer.pointee.registered.sorted() {
       let list = unsafe list(zone, cpu)
       let allocations = unsafe (list.pointee.allocations[0], list.pointee.allocations[1])
       bitmap.allocations += allocations.0
       buddy.allocations += allocations.1
+      unsafe allocated += list.pointee.smallFrames + allocations.1 << 9
       unsafe bitmap.frees += list.pointee.frees[0]
       unsafe buddy.frees += list.pointee.frees[1]
       unsafe listed += list.pointee.held
@@ -87,6 +94,8 @@ extension PhysicalMemory {
           batch: pointer.pointee.limits.batch)
       )
     }
+    let used = unsafe pointer.pointee.managed - pointer.pointee.free - listed
+    let freed = unsafe allocated + UInt64(pointer.pointee.handedOver) - UInt64(used)
     var freeByOrder = [Int](repeating: 0, count: 11)
     var freeByMobility: [[Int]] = []
     for mobility in 0..<3 {
@@ -102,8 +111,36 @@ extension PhysicalMemory {
       free: FrameCount(UInt64(pointer.pointee.free + listed)), listed: FrameCount(UInt64(listed)),
       freeByOrder: freeByOrder,
       freeByMobility: freeByMobility,
-      watermarks: pointer.pointee.watermarks.snapshot, numa: numa, bitmap: bitmap, buddy: buddy, lists: lists)
+      watermarks: pointer.pointee.watermarks.snapshot, numa: numa, allocatedFrames: allocated,
+      freedFrames: freed, bitmap: bitmap, buddy: buddy, lists: lists,
+      listHigh: pointer.pointee.limits.high, listBatch: pointer.pointee.limits.batch,
+      blocksByMobility: blocksByMobility(zone))
   }
+
+  /// As `pagetypeinfo_showblockcount_print` counts them: steps of a block from the zone's first frame on, those left out that lie in a
+  /// section without any memory. The zone is locked.
+  ///
+  /// - Complexity: O(ranges of the zone).
+  private func blocksByMobility(_ zone: Int) -> [Int] {
+    let pointer = unsafe zones + zone
+    let (start, end) = unsafe (pointer.pointee.start, pointer.pointee.end)
+    let section = Self.sectionBytes >> Int(frameSize.shift)
+    var count = 0
+    var behind = start
+    for range in unsafe pointer.pointee.present {
+      let first = max(behind, range.lowerBound / section * section)
+      let last = min(end, (range.upperBound + section - 1) / section * section)
+      guard first < last else { continue }
+      // Steps s with first <= start + 512 s < last.
+      count += (last - start + 511) >> 9 - (first - start + 511) >> 9
+      behind = last
+    }
+    let (unmovable, reclaimable) = unsafe (pointer.pointee.strangeBlocks[0], pointer.pointee.strangeBlocks[1])
+    return [unmovable, max(0, count - unmovable - reclaimable), reclaimable]
+  }
+
+  /// Linux's SECTION_SIZE on x86-64 and AArch64.
+  private static let sectionBytes = 128 << 20
 
   /// The zone and its lists are locked.
   private func numa(of zone: Int) -> PhysicalSnapshot.NUMACounters {

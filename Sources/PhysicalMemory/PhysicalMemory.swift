@@ -74,6 +74,7 @@ public import Topology
     router = try Router(description, layout)
     sections = router.sections
     sectionShift = router.sectionShift
+    precondition(FrameOwner.Kind.allCases.count <= 7)
     precondition(MemoryLayout<CPUList>.size + MemoryLayout<Lock>.size <= CPUList.stride)
     // SAFETY: room for `zoneCount` zones, each initialised below.
     unsafe zones = UnsafeMutablePointer<Zone>.allocate(capacity: max(1, zoneCount))

@@ -41,11 +41,20 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     public var freeByMobility: [[Int]]
     public var watermarks: Marks
     public var numa: NUMACounters
+    /// Frames that were handed out since the start.
+    public var allocatedFrames: UInt64
+    /// Frames that came back, and those that the zone was given to manage, which it counts as coming back (`memblock_free_all`).
+    public var freedFrames: UInt64
     /// Requests below the threshold, and the others.
     public var bitmap: PathCounters
     public var buddy: PathCounters
     /// CPUs whose lists were used, ascending.
     public var lists: [ListSnapshot]
+    /// What every CPU's list may hold, used or not, in frames, and how many it moves at once.
+    public var listHigh: Int
+    public var listBatch: Int
+    /// Blocks of 512 frames by mobility (`Mobility.rawValue`), partly present ones among them. What nobody ever had is movable.
+    public var blocksByMobility: [Int]
     public var used: FrameCount { managed - free }
     public var reserved: FrameCount { present - managed }
   }

@@ -21,6 +21,7 @@ extension Zone {
   @inline(__always)
   mutating func countAllocation(_ count: Int, kind: Int) {
     if count < threshold { bitmapCounts.allocations &+= 1 } else { buddyCounts.allocations &+= 1 }
+    allocatedFrames &+= UInt64(truncatingIfNeeded: count)
     unsafe kinds[unchecked: kind] &+= count
   }
 

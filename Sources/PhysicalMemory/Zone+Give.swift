@@ -21,6 +21,7 @@ extension Zone {
   mutating func seed(_ frames: Range<Int>) {
     free += frames.count
     managed += frames.count
+    handedOver += frames.count
     let size = 1 << Zone.maximumOrder
     let first = (frames.lowerBound + size - 1) & ~(size - 1)
     let last = frames.upperBound & ~(size - 1)

@@ -27,6 +27,8 @@ struct Zone: ~Copyable {
   var presentFrames: Int
   /// Present less reserved.
   var managed: Int
+  /// Frames that were ever given to it to manage.
+  var handedOver = 0
 
   // The bitmaps
   /// Eight words a block.
@@ -35,6 +37,8 @@ struct Zone: ~Copyable {
   let used: HostArray<UInt16>
   /// A block's mobility, XOR 1: zero means movable, as Linux initialises `pageblock_flags`.
   let blockMobility: HostArray<UInt8>
+  /// How many blocks are unmovable, and how many reclaimable: all others are movable.
+  var strangeBlocks = InlineArray<2, Int>(repeating: 0)
   /// Blocks that are taken apart or begin a large allocation: what an enumeration looks at.
   let occupied: BitTree
   /// Whole free blocks whose bytes the host may still hold.
@@ -63,7 +67,9 @@ struct Zone: ~Copyable {
   // Counters
   var bitmapCounts = PathCounts()
   var buddyCounts = PathCounts()
-  /// Frames handed out past the CPU lists, by kind of owner; sums with the lists' own.
+  /// Frames handed out past the CPU lists since the start, and those of them that are out still, by kind of owner; sums with the
+  /// lists' own.
+  var allocatedFrames: UInt64 = 0
   var kinds = InlineArray<8, Int>(repeating: 0)
   var numa = NUMACounts()
   /// `numa_foreign`: counted by those who were served elsewhere, without this zone's lock.
@@ -140,6 +146,8 @@ struct Zone: ~Copyable {
   /// Back to a zone without a free frame; the metadata is zeroed by the caller.
   mutating func clear() {
     managed = 0
+    handedOver = 0
+    strangeBlocks = InlineArray(repeating: 0)
     free = 0
     discardableCount = 0
     classMask = InlineArray(repeating: 0)
@@ -147,6 +155,7 @@ struct Zone: ~Copyable {
     chunks = InlineArray(repeating: 0)
     bitmapCounts = PathCounts()
     buddyCounts = PathCounts()
+    allocatedFrames = 0
     kinds = InlineArray(repeating: 0)
     numa = NUMACounts()
     foreign.store(0, ordering: .relaxed)
