@@ -21,6 +21,7 @@ public struct Interpreter: Sendable {
     }
     let arguments = try verb.parse(tokens.dropFirst())
     machine.beginLine()
+    defer { machine.endLine() }
     try verb.carryOut(arguments, machine, &text)
   }
 
@@ -66,6 +67,7 @@ public struct Interpreter: Sendable {
   /// A line that a process carries out: its outcome, whatever it is, is no refusal.
   private func carryOut(call line: String, into text: inout TextBuffer) throws(Refusal) {
     machine.beginLine()
+    defer { machine.endLine() }
     do throws(CallSyntaxError) {
       guard let outcome = try CallSession(machine.users).carryOut(line) else { return }
       text.append(string: outcome)

@@ -41,6 +41,18 @@ public struct HugePages: Sendable {
     body(&pools[node]![index])
   }
 
+  /// A page lies in other frames of its node now. False where there is no such page.
+  mutating func replace(_ page: FrameRange, with target: FrameRange) -> Bool {
+    for node in pools.keys {
+      for index in sizes.indices {
+        guard let place = pools[node]![index].pages.firstIndex(of: page) else { continue }
+        pools[node]![index].pages[place] = target
+        return true
+      }
+    }
+    return false
+  }
+
   /// The pools of a size on all nodes, as one.
   public func total(_ size: ByteCount) -> HugePagePool {
     var sum = HugePagePool()

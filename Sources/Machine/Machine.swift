@@ -22,6 +22,8 @@ public final class Machine: @unchecked Sendable {
   public var power = DevicePower()
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
+  /// Something waits for `endLine`.
+  var hasBackgroundWork = false
 
   /// Boots the machine: reserves what is reserved, maps physical memory for the kernel, and starts process 1.
   ///
@@ -36,7 +38,10 @@ public final class Machine: @unchecked Sendable {
     self.format = format
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     booted = try Booted(description, memory, format)
+    memory.setMover(MachineMover(self))
   }
+
+  var isBooted: Bool { booted != nil }
 
   /// The kernel's half: physical memory at `format.layout.physicalMap`.
   public var kernelTable: PageTable { booted!.kernelTable }

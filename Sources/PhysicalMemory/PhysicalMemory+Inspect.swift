@@ -50,25 +50,36 @@ extension PhysicalMemory {
   ///
   /// - Complexity: O(blocks that hold allocations * 512); memory that is free or never was touched is not looked at.
   public func forEachAllocation(_ body: (Allocation) -> Bool) {
-    for part in router.parts {
-      var block = part.frames.lowerBound >> 9
-      // What a large allocation covers is no start of others.
-      var covered = part.frames.lowerBound
-      while block << 9 < part.frames.upperBound {
-        var found: [Allocation] = []
-        unsafe zoneLocks[part.zone].lock()
-        let next = unsafe zones[part.zone].nextOccupied(from: block)
-        if let next {
-          let frames =
-            max(next << 9, covered)..<max(max(next << 9, covered), min((next + 1) << 9, part.frames.upperBound))
-          covered = collect(frames, part.zone, into: &found)
-        }
-        unsafe zoneLocks[part.zone].unlock()
-        guard let next else { break }
-        for allocation in found where !body(allocation) { return }
-        block = next + 1
-      }
+    for part in router.parts where !forEachAllocation(from: part.frames, of: part.zone, body) { return }
+  }
+
+  /// The same of allocations that begin in `range`.
+  func forEachAllocation(in range: FrameRange, _ body: (Allocation) -> Bool) {
+    let all = Int(range.start.rawValue)..<Int(range.end.rawValue)
+    for part in router.parts where part.frames.overlaps(all) {
+      if !forEachAllocation(from: part.frames.clamped(to: all), of: part.zone, body) { return }
     }
+  }
+
+  /// False where `body` wants no more.
+  private func forEachAllocation(from part: Range<Int>, of zone: Int, _ body: (Allocation) -> Bool) -> Bool {
+    var block = part.lowerBound >> 9
+    // What a large allocation covers is no start of others.
+    var covered = part.lowerBound
+    while block << 9 < part.upperBound {
+      var found: [Allocation] = []
+      unsafe zoneLocks[zone].lock()
+      let next = unsafe zones[zone].nextOccupied(from: block)
+      if let next {
+        let frames = max(next << 9, covered)..<max(max(next << 9, covered), min((next + 1) << 9, part.upperBound))
+        covered = collect(frames, zone, into: &found)
+      }
+      unsafe zoneLocks[zone].unlock()
+      guard let next else { break }
+      for allocation in found where !body(allocation) { return false }
+      block = next + 1
+    }
+    return true
   }
 
   /// Collects the allocations that begin in frames of one occupied block; the frame behind the last.

@@ -31,11 +31,12 @@ public import Topology
   /// `Router`'s, at hand for the hot path.
   private let sections: HostArray<UInt16>
   private let sectionShift: Int
-  /// Guards the next two; taken before all other locks.
+  /// Guards the next three; taken before all other locks.
   let tuning = Lock()
   var currentTunables = MemoryTunables(
     hybridThreshold: 512, minFreeKilobytes: 0, watermarkScaleFactor: 10, lowmemReserveRatio: [], listHigh: nil)
   var currentReclaimer: (any FrameReclaimer)?
+  var currentMover: (any FrameMover)?
 
   /// - Throws: `overlappingReservations`; `hostRefusedMapping`.
   /// - Complexity: O(nodes * (ranges + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.

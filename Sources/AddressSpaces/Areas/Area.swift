@@ -15,6 +15,10 @@ public final class Area {
   /// The policy of mbind; nil: the process's.
   public internal(set) var policy: MemoryPolicy?
   var links = GroupLinks()
+  /// The space that the area lies in, from `enter` on.
+  unowned var space: AddressSpace!
+  /// The area's place among those of its file; without meaning where it has none.
+  var filePlace = 0
 
   init(
     start: UInt64, end: UInt64, flags: AreaFlags, pageOffset: UInt64, file: MemoryFile? = nil,
@@ -46,7 +50,7 @@ public final class Area {
   /// A copy with the same file, policy and groups (`vm_area_dup`, `anon_vma_clone`).
   func duplicated() -> Area {
     let copy = Area(start: start, end: end, flags: flags, pageOffset: pageOffset, file: file, policy: policy)
-    copy.links = links.cloned()
+    copy.links = links.cloned(for: copy)
     file?.users += 1
     return copy
   }

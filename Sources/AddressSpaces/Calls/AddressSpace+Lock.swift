@@ -189,7 +189,7 @@ extension AddressSpace {
       areas.resize(heap, start: heap.start, end: start + length)
     } else {
       areasChanged()
-      areas.insert(Area(start: start, end: start + length, flags: flags, pageOffset: start >> pageShift))
+      insert(Area(start: start, end: start + length, flags: flags, pageOffset: start >> pageShift))
     }
     account(flags, pages: Int64(count))
     if flags.contains(.locked) { counts.locked += count }

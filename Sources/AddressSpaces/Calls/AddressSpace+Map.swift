@@ -117,7 +117,7 @@ extension AddressSpace {
         area.file = memory.makeSharedFile(size: length)
       }
       areasChanged()
-      areas.insert(area)
+      insert(area)
       if flags.contains(.hugeTLB) || file?.kind == .hugePages {
         area.flags.insert([.hugeTLB, .dontExpand])
         area.flags.subtract(.lock)

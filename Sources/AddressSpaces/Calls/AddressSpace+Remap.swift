@@ -187,7 +187,7 @@ extension AddressSpace {
     fresh.end = target + length
     fresh.pageOffset = offset
     areasChanged()
-    areas.insert(fresh)
+    insert(fresh)
     return fresh
   }
 }

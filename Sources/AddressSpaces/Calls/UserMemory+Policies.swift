@@ -99,11 +99,13 @@ extension UserMemory {
     }
     var failed = 0
     for (address, frame) in misplaced {
-      guard let area = space.areas.area(at: address) else { continue }
+      // The frame found for a page before this one may have moved this one, or reclaimed it.
+      guard let area = space.areas.area(at: address), space.table.entry(at: address)?.frame == frame else { continue }
       let index = area.pageIndex(at: address, shift: pageShift)
-      let target = allocate(
-        process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
-      if !migrate(frame, to: target) { failed += 1 }
+      let moved = migrate(frame) {
+        allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
+      }
+      if !moved { failed += 1 }
     }
     if failed > 0, flags.contains(.strict) { throw .io }
   }
@@ -182,17 +184,20 @@ extension UserMemory {
   }
 
   private func moveAll(of process: Process, from source: NodeID, to target: NodeID) -> UInt64 {
-    var found: [FrameNumber] = []
+    let table = process.space.table
+    var found: [UInt64] = []
     process.space.areas.forEach { area in
-      process.space.table.forEach(area.start, area.end) { _, entry in
-        if entry.frame != zeroFrame, node(of: entry.frame) == source { found.append(entry.frame) }
+      table.forEach(area.start, area.end) { address, entry in
+        if entry.frame != zeroFrame, node(of: entry.frame) == source { found.append(address) }
       }
     }
     var failed: UInt64 = 0
-    for frame in found where node(of: frame) == source {
-      if !migrate(frame, to: allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))) {
-        failed += 1
+    for address in found {
+      guard let frame = table.entry(at: address)?.frame, node(of: frame) == source else { continue }
+      let moved = migrate(frame) {
+        allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))
       }
+      if !moved { failed += 1 }
     }
     return failed
   }
@@ -235,8 +240,10 @@ extension UserMemory {
         status.append(-CallError.accessDenied.rawValue)
         continue
       }
-      let target = allocate(process, from: NodeID(node), only: NodeMask([NodeID(node)]), false, owner(of: entry.frame))
-      if !migrate(entry.frame, to: target) { throw .outOfMemory }
+      let moved = migrate(entry.frame) {
+        allocate(process, from: NodeID(node), only: NodeMask([NodeID(node)]), false, owner(of: entry.frame))
+      }
+      if !moved { throw .outOfMemory }
       status.append(Int32(node))
     }
     return status

@@ -92,7 +92,7 @@ extension AddressSpace {
   private func enterAnonymous(
     _ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags
   ) -> FaultOutcome {
-    memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
+    memory.beginAnonymous(frame, area.links.group, index: area.pageIndex(at: page, shift: pageShift))
     let outcome = enter(page, frame, flags, process)
     if case .minor = outcome {
       counts.anonymousResident += 1
@@ -151,9 +151,12 @@ extension AddressSpace {
     _ process: Process, _ area: Area, _ page: UInt64, _ entry: UserTable.Entry, isZero: Bool
   ) -> FaultOutcome {
     prepareGroup(area)
+    // The page stays what the entry leads to until it is copied.
+    memory.pin(entry.frame)
+    defer { memory.unpin(entry.frame) }
     guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else { return .outOfMemory }
     if !isZero { memory.copyPage(entry.frame, to: frame) }
-    memory.beginAnonymous(frame, index: area.pageIndex(at: page, shift: pageShift))
+    memory.beginAnonymous(frame, area.links.group, index: area.pageIndex(at: page, shift: pageShift))
     table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
     if isZero {
       counts.anonymousResident += 1
@@ -202,6 +205,8 @@ extension AddressSpace {
     }
     var flags = entryFlags(area).union(.accessed)
     if write { flags.formUnion([.writable, .dirty]) }
+    memory.pin(frame)
+    defer { memory.unpin(frame) }
     let outcome = enter(page, frame, flags, process)
     guard case .minor = outcome else { return outcome }
     hold(area, frame)
@@ -213,7 +218,7 @@ extension AddressSpace {
   }
 
   private func free(unused frame: FrameNumber, _ process: Process) {
-    memory.beginAnonymous(frame, index: 0)
+    memory.beginAnonymous(frame, nil, index: 0)
     memory.putPage(frame, cpu: process.cpu)
   }
 
@@ -244,6 +249,8 @@ extension AddressSpace {
     for candidate in firstIndex...last {
       let address = first + (candidate - firstIndex) << pageShift
       guard let frame = area.file!.page(candidate), table.entry(at: address) == nil else { continue }
+      memory.pin(frame)
+      defer { memory.unpin(frame) }
       guard case .minor = enter(address, frame, entryFlags(area).union(.accessed), process) else { return found }
       hold(area, frame)
       if address == page { found = true }

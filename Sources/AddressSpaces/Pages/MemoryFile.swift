@@ -1,7 +1,7 @@
 internal import MemoryTypes
 
 /// What a shared or file mapping shows: bytes with a size, some of whose pages are in memory (an inode and its page cache).
-public final class MemoryFile {
+public final class MemoryFile: PageOwner {
   public enum Kind: Hashable, Sendable {
     /// `/dev/zero (deleted)`, which MAP_SHARED|MAP_ANONYMOUS makes (shmem).
     case sharedMemory

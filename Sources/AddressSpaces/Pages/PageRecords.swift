@@ -2,12 +2,16 @@ internal import Glibc
 internal import MemoryTypes
 
 /// What the memory of processes knows of a frame beyond what the frame allocator does (the part of Linux's `struct page` that faults,
-/// forks and smaps look at). 24 bytes.
-struct PageRecord {
+/// forks, reclaim and smaps look at). 32 bytes.
+@safe struct PageRecord {
   /// How many page-table entries show the frame.
   var mapCount: UInt32 = 0
-  /// Map count, plus one while the page cache holds the frame. The frame is given back at 0.
+  /// Map count, plus one while the page cache holds the frame, plus one for each who works on it (`UserMemory.pin`): a page with more
+  /// than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given back at 0.
   var references: UInt32 = 0
+  /// The file or group that the page is of (`folio->mapping`); nil before the page is anybody's, and where it left its file.
+  /// SAFETY: a file holds its pages; a group lives as long as an area that shows a page of it.
+  unowned(unsafe) var owner: PageOwner?
   /// The page's index in its file, or in the linear space of its group (`folio->index`).
   var index: UInt64 = 0
   var flags: Flags = []

@@ -1,4 +1,4 @@
-internal import MemoryTypes
+public import MemoryTypes
 internal import PhysicalMemory
 internal import Translation
 
@@ -21,56 +21,65 @@ extension UserMemory {
     physical.allocation(containing: frame)?.owner ?? FrameOwner(.anonymous)
   }
 
-  /// Copies `frame` to `target`, leads every entry and the cache to the copy and gives the old frame back. Answers false, with nothing
-  /// changed, where there is no target. Costs a look at every area of every process where more than one entry shows the page.
-  func migrate(_ frame: FrameNumber, to target: FrameNumber?) -> Bool {
-    guard let target else { return false }
-    copyPage(frame, to: target)
+  /// Moves a page to where `allocate` finds a frame for it, and gives the old one back. False, with nothing changed, where there is none,
+  /// and where the page cannot be moved.
+  func migrate(_ frame: FrameNumber, _ allocate: () -> FrameNumber?) -> Bool {
+    // Finding a frame must neither move the page nor reclaim it.
+    pin(frame)
+    let found = allocate()
+    unpin(frame)
+    guard let target = found else { return false }
+    let moved = migrate(frame, to: target)
+    free(moved ? frame : target, cpu: currentCPU)
+    return moved
+  }
+
+  /// Copies `frame` to `target` and leads every entry and the cache to the copy; the frame that is not used then is the caller's to
+  /// free. False, with nothing changed, where somebody else holds the page: whoever works on it, or entries that are about to be made.
+  public func migrate(_ frame: FrameNumber, to target: FrameNumber) -> Bool {
     // SAFETY: frames of this machine.
     let record = unsafe records[frame].pointee
-    unsafe records[target].pointee = record
-    forEachMapping(of: frame, record) { space, address, entry in
-      space.table.replace(address, target, entry.flags)
+    guard let mappings = mappings(of: frame) else {
+      events.migrationsFailed += 1
+      return false
     }
-    if !record.flags.contains(.anonymous) { recache(frame, as: target, index: record.index) }
-    // SAFETY: a frame of this machine; its holders are the target's now.
-    unsafe records[frame].pointee = PageRecord(mapCount: 0, references: 1, index: 0, flags: [])
-    putPage(frame, cpu: currentCPU)
+    physical.copyFrames(
+      FrameRange(start: frame, count: FrameCount(1)), to: FrameRange(start: target, count: FrameCount(1)))
+    unsafe records[target].pointee = record
+    for mapping in mappings { mapping.space.table.replace(mapping.address, target, mapping.entry.flags) }
+    if let file = unsafe record.owner as? MemoryFile { file.setPage(record.index, target) }
+    unsafe records[frame].pointee = PageRecord()
     events.migrated += 1
     return true
   }
 
-  /// Every entry that shows a page (`rmap_walk`): where an area's linear space has the page's index, its entry is looked at.
-  func forEachMapping(
-    of frame: FrameNumber, _ record: PageRecord, _ body: (AddressSpace, UInt64, UserTable.Entry) -> Void
-  ) {
-    var left = record.mapCount
-    for pid in pids {
-      guard left > 0, let space = process(pid)?.space else { continue }
-      var found: [(UInt64, UserTable.Entry)] = []
-      space.areas.forEach { area in
-        guard record.index >= area.pageOffset, record.index - area.pageOffset < space.pages(area) else { return }
-        let address = area.start + (record.index - area.pageOffset) << pageShift
-        if let entry = space.table.entry(at: address), entry.frame == frame { found.append((address, entry)) }
-      }
-      for (address, entry) in found {
-        body(space, address, entry)
-        left -= 1
-      }
-    }
+  /// An entry that shows a page.
+  struct PageMapping {
+    var space: AddressSpace
+    var area: Area
+    var address: UInt64
+    var entry: UserTable.Entry
   }
 
-  /// Puts another frame into the cache of the file that holds `frame`.
-  private func recache(_ frame: FrameNumber, as target: FrameNumber, index: UInt64) {
-    for pid in pids {
-      guard let space = process(pid)?.space else { continue }
-      var done = false
-      space.areas.forEach { area in
-        guard !done, let file = area.file, file.page(index) == frame else { return }
-        file.setPage(index, target)
-        done = true
+  /// Every entry that shows a page (`rmap_walk`); nil where these and the cache are not all who hold it.
+  ///
+  /// - Complexity: O(areas that are linked to the page's file or group): where an area's linear space has the page's index, its entry is
+  ///   looked at.
+  func mappings(of frame: FrameNumber) -> [PageMapping]? {
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[frame].pointee
+    guard let owner = unsafe record.owner else { return nil }
+    var found: [PageMapping] = []
+    if record.mapCount > 0 {
+      for area in owner.areas {
+        guard record.index >= area.pageOffset, record.index - area.pageOffset < area.size >> pageShift else { continue }
+        let address = area.start + (record.index - area.pageOffset) << pageShift
+        guard let entry = area.space.table.entry(at: address), entry.frame == frame, entry.level == 0 else { continue }
+        found.append(PageMapping(space: area.space, area: area, address: address, entry: entry))
+        if found.count == record.mapCount { break }
       }
-      if done { return }
     }
+    let cached: UInt32 = record.flags.contains(.anonymous) ? 0 : 1
+    return found.count == record.mapCount && record.references == record.mapCount + cached ? found : nil
   }
 }

@@ -54,10 +54,20 @@ extension UserMemory {
   }
 
   /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
-  func beginAnonymous(_ frame: FrameNumber, index: UInt64) {
+  func beginAnonymous(_ frame: FrameNumber, _ group: AnonymousGroup?, index: UInt64) {
     // SAFETY: a frame of this machine.
     unsafe records[frame].pointee = PageRecord(
-      mapCount: 1, references: 1, index: index, flags: [.anonymous, .exclusive])
+      mapCount: 1, references: 1, owner: group, index: index, flags: [.anonymous, .exclusive])
+  }
+
+  /// Keeps a page where it is while somebody works on it and allocates meanwhile; `unpin` ends that.
+  func pin(_ frame: FrameNumber) {
+    // SAFETY: a frame of this machine.
+    if frame != zeroFrame { unsafe records[frame].pointee.references += 1 }
+  }
+
+  func unpin(_ frame: FrameNumber) {
+    if frame != zeroFrame { putPage(frame, cpu: currentCPU) }
   }
 
   func copyPage(_ source: FrameNumber, to target: FrameNumber) {
@@ -74,7 +84,7 @@ extension UserMemory {
     free(frame, cpu: cpu)
   }
 
-  private func free(_ frame: FrameNumber, cpu: CPUID) {
+  func free(_ frame: FrameNumber, cpu: CPUID) {
     do throws(MemoryError) {
       try physical.free(FrameRange(start: frame, count: FrameCount(1)), cpu: cpu)
     } catch { preconditionFailure("a process's page could not be given back: \(error)") }
@@ -100,7 +110,7 @@ extension UserMemory {
     }
     guard let frame else { return nil }
     // SAFETY: a frame of this machine.
-    unsafe records[frame].pointee = PageRecord(mapCount: 0, references: 1, index: index, flags: [])
+    unsafe records[frame].pointee = PageRecord(mapCount: 0, references: 1, owner: file, index: index, flags: [])
     file.setPage(index, frame)
     return (frame, true)
   }
@@ -108,21 +118,20 @@ extension UserMemory {
   func removeFromCache(_ file: MemoryFile, _ index: UInt64) {
     guard let frame = file.page(index) else { return }
     file.setPage(index, nil)
+    // SAFETY: a frame of this machine.
+    unsafe records[frame].pointee.owner = nil
     putPage(frame, cpu: currentCPU)
   }
 
   /// Takes pages out of a file, and out of every process that maps them (`shmem_fallocate`'s hole, `unmap_mapping_range`).
   func punchHole(_ file: MemoryFile, _ range: Range<UInt64>) {
-    for pid in pids {
-      guard let space = process(pid)?.space else { continue }
-      space.areas.forEach { area in
-        guard area.file === file else { return }
-        let first = max(range.lowerBound, area.pageOffset)
-        let end = min(range.upperBound, area.pageOffset + space.pages(area))
-        if first < end {
-          let start = area.start + (first - area.pageOffset) << pageShift
-          space.zap(area, start, start + (end - first) << pageShift)
-        }
+    for area in file.areas {
+      let space = area.space!
+      let first = max(range.lowerBound, area.pageOffset)
+      let end = min(range.upperBound, area.pageOffset + space.pages(area))
+      if first < end {
+        let start = area.start + (first - area.pageOffset) << pageShift
+        space.zap(area, start, start + (end - first) << pageShift)
       }
     }
     for index in file.cachedIndices where range.contains(index) { removeFromCache(file, index) }

@@ -46,8 +46,8 @@ extension UserMemory {
         policy: area.policy)
       area.file?.users += 1
       let wiped = area.flags.contains(.wipeOnFork)
-      if !wiped { copy.links = area.links.forked() }
-      child.areas.insert(copy)
+      if !wiped { copy.links = area.links.forked(for: copy) }
+      child.insert(copy)
       // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
       if !wiped, area.links.group != nil { try copyEntries(area, of: parent, to: child, process) }
     }
@@ -60,21 +60,24 @@ extension UserMemory {
     let protects = area.flags.copiesOnWrite
     let cleared: PageFlags = protects ? .writable : []
     var failed = false
-    var copied: [(UInt64, UserTable.Entry)] = []
-    parent.table.change(area.start, area.end, removing: cleared, inserting: []) { copied.append(($0, $1)) }
-    for (address, entry) in copied {
-      var flags = entry.flags.subtracting(cleared).subtracting(.accessed)
+    var copied: [UInt64] = []
+    parent.table.change(area.start, area.end, removing: cleared, inserting: []) { address, _ in copied.append(address) }
+    for address in copied {
+      // What the tables of pages before this one took may have moved the page, or reclaimed it.
+      guard let entry = parent.table.entry(at: address) else { continue }
+      var flags = entry.flags.subtracting(.accessed)
       if area.flags.contains(.shared) { flags.remove(.dirty) }
+      pin(entry.frame)
       do throws(MemoryError) {
         try child.table.set(address, entry.frame, flags, cpu: process.cpu)
       } catch {
+        unpin(entry.frame)
         failed = true
         break
       }
       if entry.frame == zeroFrame { continue }
-      // SAFETY: a frame of this machine.
+      // SAFETY: a frame of this machine. The pin is the entry's reference from here on.
       let record = unsafe records[entry.frame]
-      unsafe record.pointee.references += 1
       unsafe record.pointee.mapCount += 1
       if unsafe record.pointee.flags.contains(.anonymous) {
         unsafe record.pointee.flags.remove(.exclusive)

@@ -67,6 +67,8 @@ public final class UserMemory {
     public var stackGrowth: UInt64 = 0
     public var invalid: UInt64 = 0
     public var migrated: UInt64 = 0
+    /// Pages that could not be moved (`pgmigrate_fail`).
+    public var migrationsFailed: UInt64 = 0
   }
 
   /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had,
@@ -122,7 +124,7 @@ public final class UserMemory {
     let size = min(33 << pageShift, space.layout.stackLimit)
     let flags: AreaFlags = [.read, .write, .mayRead, .mayWrite, .mayExecute, .growsDown, .accounted, .softDirty]
     let start = space.layout.stackTop - size
-    space.areas.insert(Area(start: start, end: space.layout.stackTop, flags: flags, pageOffset: start >> pageShift))
+    space.insert(Area(start: start, end: space.layout.stackTop, flags: flags, pageOffset: start >> pageShift))
     space.account(flags, pages: Int64(size >> pageShift))
     committedPages += size >> pageShift
   }

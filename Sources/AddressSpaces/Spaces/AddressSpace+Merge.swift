@@ -114,7 +114,7 @@ extension AddressSpace {
       importer = next
     }
     if let exporter, let importer, exporter.links.group != nil, importer.links.group == nil {
-      importer.links.importGroup(of: exporter.links)
+      importer.links.importGroup(of: exporter.links, for: importer)
     }
     for gone in removed { areas.remove(gone) }
     if shiftNext > 0 {
@@ -137,7 +137,7 @@ extension AddressSpace {
     var swallowed: Area?
     if let next, next !== area, end == next.end {
       swallowed = next
-      if next.links.group != nil, area.links.group == nil { area.links.importGroup(of: next.links) }
+      if next.links.group != nil, area.links.group == nil { area.links.importGroup(of: next.links, for: area) }
       areas.remove(next)
     }
     areas.resize(area, start: start, end: end)
@@ -148,7 +148,14 @@ extension AddressSpace {
   /// Drops what an area that left the index holds: its groups and its file.
   func release(_ area: Area) {
     area.links.unlink()
+    area.leaveFile()
     if let file = area.file { memory.drop(file) }
+  }
+
+  /// Puts an area that is complete, but for its bounds, into the space.
+  func insert(_ area: Area) {
+    area.enter(self)
+    areas.insert(area)
   }
 
   // MARK: Splitting
@@ -170,7 +177,7 @@ extension AddressSpace {
       fresh.pageOffset = offset
       areas.resize(area, start: area.start, end: address)
     }
-    areas.insert(fresh)
+    insert(fresh)
     return fresh
   }
 
@@ -205,7 +212,7 @@ extension AddressSpace {
     var joined: AnonymousGroup?
     if let next = areas.after(area) { joined = reusableGroup(of: next, area, next) }
     if joined == nil, let previous = areas.before(area) { joined = reusableGroup(of: previous, previous, area) }
-    area.links.prepare(joining: joined)
+    area.links.prepare(joining: joined, for: area)
   }
 
   /// `reusable_anon_vma`, `anon_vma_compatible`.

@@ -67,6 +67,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
       defer { machine.lock.unlock() }
       switch row.content {
       case .attribute(_, let store), .action(let store):
+        defer { machine.endLine() }
         unsafe try store(machine, instance, Array(bytes[..<taken]))
       default: throw rules.notWritable
       }

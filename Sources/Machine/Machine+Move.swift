@@ -1,0 +1,40 @@
+internal import AddressSpaces
+internal import MemoryTypes
+internal import PhysicalMemory
+
+/// Leads whoever holds movable frames to others, by the kind of their owner.
+final class MachineMover: FrameMover, @unchecked Sendable {
+  /// SAFETY: the machine holds the memory, which holds this, and nothing is moved without the machine. Guarded by the machine's lock.
+  private unowned let machine: Machine
+
+  init(_ machine: Machine) { self.machine = machine }
+
+  func move(_ allocation: Allocation, to target: FrameRange) -> Bool {
+    switch allocation.owner.kind {
+    case .anonymous, .pageCache:
+      return machine.isBooted && machine.users.migrate(allocation.range.start, to: target.start)
+    case .command:
+      // A line's frames are found by asking where they are: `list`, `page_owner`.
+      machine.memory.copyFrames(allocation.range, to: target)
+      return true
+    case .hugePage:
+      // A pool is of one node.
+      guard machine.node(of: target.start) == machine.node(of: allocation.range.start),
+        machine.hugePages.replace(allocation.range, with: target)
+      else { return false }
+      machine.memory.copyFrames(allocation.range, to: target)
+      return true
+    case .kernel, .pageTable, .slab: return false
+    }
+  }
+}
+
+extension Machine {
+  /// What a line or a store leaves to be done behind it, as bounded steps: a flag that says there is something costs it nothing where
+  /// there is not. The caller holds `lock`.
+  public func endLine() {
+    if hasBackgroundWork { workInBackground() }
+  }
+
+  private func workInBackground() { hasBackgroundWork = false }
+}
