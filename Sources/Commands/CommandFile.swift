@@ -3,23 +3,33 @@ internal import MemoryTypes
 public import SystemPackage
 
 /// The command file: who wrote last, and what a reader gets who has not written.
-public final class CommandFile: @unchecked Sendable {
-  let interpreter: Interpreter
+@safe public final class CommandFile: @unchecked Sendable {
+  public let interpreter: Interpreter
   /// The handle that last wrote without reading. Guarded by the machine's lock.
   fileprivate var latest: CommandHandle?
   /// Where handles render the outcome of a line, one at a time. Guarded by the machine's lock.
-  fileprivate var text = TextBuffer(capacity: 4096)
+  fileprivate let text: UnsafeMutablePointer<TextBuffer>
 
-  public init(machine: Machine) { interpreter = Interpreter(machine) }
+  public init(machine: Machine) {
+    interpreter = Interpreter(machine)
+    unsafe text = .allocate(capacity: 1)
+    unsafe text.initialize(to: TextBuffer(capacity: 4096))
+  }
+
+  deinit {
+    // SAFETY: initialised by init, and used by handles alone, which keep the file.
+    unsafe text.deinitialize(count: 1)
+    unsafe text.deallocate()
+  }
 
   /// A handle that reads, writes, or both. One that only reads answers with what the handle that last wrote without reading has been
-  /// answered up to now, and with the help before there was one.
-  public func open(reads: Bool, writes: Bool, appends: Bool) -> CommandHandle {
-    interpreter.machine.withLock {
-      let handle = CommandHandle(file: self, reads: reads, writes: writes, appends: appends)
-      if !writes { handle.answer = latest?.answer ?? Self.help }
-      return handle
-    }
+  /// answered up to now, and with the help before there was one. The caller holds the machine.
+  public func open(
+    reads: Bool, writes: Bool, appends: Bool, observer: (any LineObserver)? = nil
+  ) -> CommandHandle {
+    let handle = CommandHandle(file: self, reads: reads, writes: writes, appends: appends, observer: observer)
+    if !writes { handle.answer = latest?.answer ?? Self.help }
+    return handle
   }
 
   private static let help: AnswerLog = {
@@ -29,6 +39,11 @@ public final class CommandFile: @unchecked Sendable {
     unsafe text.withBytes { unsafe log.append($0) }
     return log
   }()
+}
+
+/// Who wants to know that lines have taken effect: called without the machine's lock.
+public protocol LineObserver: AnyObject, Sendable {
+  func linesWereCarriedOut()
 }
 
 /// An open command file: its lines, their outcomes, and what is held of a line that has not ended.
@@ -42,6 +57,7 @@ public final class CommandHandle: @unchecked Sendable {
   private let reads: Bool
   private let writes: Bool
   private let appends: Bool
+  private let observer: (any LineObserver)?
 
   // All below is guarded by the machine's lock.
   /// The outcomes of this handle's lines; for a handle that does not write, another's.
@@ -53,7 +69,8 @@ public final class CommandHandle: @unchecked Sendable {
   /// Behind the furthest position that was read.
   private var readEnd = 0
 
-  fileprivate init(file: CommandFile, reads: Bool, writes: Bool, appends: Bool) {
+  fileprivate init(file: CommandFile, reads: Bool, writes: Bool, appends: Bool, observer: (any LineObserver)?) {
+    self.observer = observer
     self.file = file
     self.reads = reads
     self.writes = writes
@@ -65,6 +82,7 @@ public final class CommandHandle: @unchecked Sendable {
   /// At a line that is refused, what went before counts as written; if nothing did, the refusal's errno is thrown and the reason
   /// logged. What stands behind the last newline is held where the length is a multiple of 4096, else carried out at once.
   public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
+    defer { observer?.linesWereCarriedOut() }
     let machine = file.interpreter.machine
     machine.lock.lock()
     defer { machine.lock.unlock() }
@@ -93,7 +111,7 @@ public final class CommandHandle: @unchecked Sendable {
       let line = unsafe UnsafeRawBufferPointer(rebasing: rest[..<length])
       // A line that was held is dropped if it is refused: its beginning was reported as written.
       let begun = held
-      held = []
+      if !begun.isEmpty { held = [] }
       do throws(Refusal) {
         if begun.isEmpty { unsafe try carryOut(line: line) } else { unsafe try carryOut(line: begun + line) }
       } catch {
@@ -114,23 +132,25 @@ public final class CommandHandle: @unchecked Sendable {
   }
 
   private func carryOut(line: UnsafeRawBufferPointer) throws(Refusal) {
-    file.text.removeAll()
-    unsafe try file.interpreter.carryOut(line, into: &file.text)
-    unsafe file.text.withBytes { unsafe answer.append($0) }
+    let text = unsafe file.text
+    unsafe text.pointee.removeAll()
+    unsafe try file.interpreter.carryOut(line, into: &text.pointee)
+    unsafe text.pointee.withBytes { unsafe answer.append($0) }
     // A very long answer's room is not kept for ever.
-    if file.text.count > AnswerLog.kept { file.text = TextBuffer(capacity: 4096) }
+    if unsafe text.pointee.count > AnswerLog.kept { unsafe text.pointee = TextBuffer(capacity: 4096) }
   }
 
   /// Long lines are cut, and control characters shown as U+FFFD: an answer is text, and its lines are those that were written.
   private func log(_ refusal: Refusal, of line: String) {
-    file.text.removeAll()
+    let text = unsafe file.text
+    unsafe text.pointee.removeAll()
     var shown = String.UnicodeScalarView()
     for scalar in line.unicodeScalars.prefix(200) {
       shown.append((scalar.value < 0x20 && scalar != "\t") || scalar.value == 0x7F ? "\u{FFFD}" : scalar)
     }
     if line.unicodeScalars.dropFirst(200).first != nil { shown += "...".unicodeScalars }
-    file.text.append(string: "\(String(shown)) = -1 \(refusal.description)\n")
-    unsafe file.text.withBytes { unsafe answer.append($0) }
+    unsafe text.pointee.append(string: "\(String(shown)) = -1 \(refusal.description)\n")
+    unsafe text.pointee.withBytes { unsafe answer.append($0) }
   }
 
   /// Copies what the answer has at `offset`. Offset 0 is its beginning; where this handle has written, the offset at which its last
@@ -151,13 +171,15 @@ public final class CommandHandle: @unchecked Sendable {
 
   /// The last close: what is held is carried out.
   public func release() {
-    file.interpreter.machine.withLock {
-      guard !held.isEmpty else { return }
+    let hadLine = file.interpreter.machine.withLock { () -> Bool in
+      guard !held.isEmpty else { return false }
       let line = held
       held = []
       do throws(Refusal) {
         try carryOut(line: line)
       } catch { log(error, of: String(decoding: line, as: UTF8.self)) }
+      return true
     }
+    if hadLine { observer?.linesWereCarriedOut() }
   }
 }

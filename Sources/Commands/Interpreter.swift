@@ -12,14 +12,15 @@ public struct Interpreter: Sendable {
   ///
   /// The caller holds the machine. A refusal has changed nothing and appended nothing.
   public func carryOut(_ line: UnsafeRawBufferPointer, into text: inout TextBuffer) throws(Refusal) {
-    let line = unsafe String(decoding: line, as: UTF8.self)
-    if CallSession.isCall(line) { return try carryOut(call: line, into: &text) }
-    let tokens = try Token.split(line)
-    guard let first = tokens.first, !first.text.hasPrefix("#") else { return }
-    guard let verb = Verb.named(first.text) else {
+    if unsafe CallSession.isCall(utf8: line) {
+      return try carryOut(call: unsafe String(decoding: line, as: UTF8.self), into: &text)
+    }
+    var tokens = unsafe try Tokens(line)
+    guard let first = tokens.next(), unsafe first.bytes[0] != UInt8(ascii: "#") else { return }
+    guard let verb = Verb.named(first) else {
       throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
     }
-    let arguments = try verb.parse(tokens.dropFirst())
+    let arguments = try verb.parse(&tokens)
     machine.beginLine()
     defer { machine.endLine() }
     try verb.carryOut(arguments, machine, &text)
@@ -39,7 +40,7 @@ public struct Interpreter: Sendable {
         text.append(string: "\(line) = -1 \(error.description)\n")
         return
       }
-      if CallSession.isCall(line) {
+      if CallSession.isCall(utf8: line.utf8) {
         unsafe outcome.withBytes { unsafe text.append(bytes: $0) }
         return
       }

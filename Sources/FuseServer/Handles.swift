@@ -3,11 +3,10 @@ internal import FileTree
 internal import MemoryTypes
 
 /// What a kernel's file handle stands for. It belongs to its `HandleList` from open to release.
-class Handle {
-  /// The neighbour before it in the list, which owns this one. Guarded by the list's lock.
-  fileprivate unowned var previous: Handle?
-  /// The neighbour behind it. Guarded by the list's lock.
-  fileprivate var next: Handle?
+@safe class Handle {
+  /// The neighbours in the list, which holds a reference to each of its members. Guarded by the list's lock.
+  fileprivate final var previous: Unmanaged<Handle>?
+  fileprivate final var next: Unmanaged<Handle>?
 
   /// The last close.
   func release() {}
@@ -42,20 +41,21 @@ final class DirectoryHandle: Handle {
 /// released at the end nevertheless.
 ///
 /// A list through the handles themselves: opening and closing allocate nothing for it.
-final class HandleList: @unchecked Sendable {
+@safe final class HandleList: @unchecked Sendable {
   private let lock = Lock()
-  /// Guarded by `lock`. The list owns its members.
-  private var first: Handle?
+  /// Guarded by `lock`.
+  private var first: Unmanaged<Handle>?
 
-  /// What `fuse_file_info.fh` shall hold. Valid until `remove`.
-  func add(_ handle: Handle) -> UInt64 {
-    lock.withLock {
-      handle.next = first
-      first?.previous = handle
-      first = handle
-    }
-    // SAFETY: the list owns the handle, so the address stays its own until it is removed.
-    return unsafe UInt64(UInt(bitPattern: Unmanaged.passUnretained(handle).toOpaque()))
+  /// What `fuse_file_info.fh` shall hold. Valid until `remove`, which is to be called once.
+  func add(_ handle: consuming Handle) -> UInt64 {
+    // SAFETY, for all of them: a member of the list is held by it, so that its neighbours' references to it lead to it.
+    let added = unsafe Unmanaged.passRetained(handle)
+    lock.lock()
+    unsafe added._withUnsafeGuaranteedRef { unsafe $0.next = first }
+    unsafe first?._withUnsafeGuaranteedRef { unsafe $0.previous = added }
+    unsafe first = added
+    lock.unlock()
+    return unsafe UInt64(UInt(bitPattern: added.toOpaque()))
   }
 
   /// The handle that `add` gave this number to.
@@ -66,18 +66,22 @@ final class HandleList: @unchecked Sendable {
 
   /// Takes the handle off the list and releases it.
   func remove(_ handle: Handle) {
-    lock.withLock {
-      let next = handle.next
-      next?.previous = handle.previous
-      if let previous = handle.previous { previous.next = next } else { first = next }
-      handle.next = nil
-      handle.previous = nil
+    lock.lock()
+    let (previous, next) = unsafe (handle.previous, handle.next)
+    unsafe next?._withUnsafeGuaranteedRef { unsafe $0.previous = previous }
+    if let previous = unsafe previous {
+      unsafe previous._withUnsafeGuaranteedRef { unsafe $0.next = next }
+    } else {
+      unsafe first = next
     }
+    lock.unlock()
     handle.release()
+    // SAFETY: the reference that the list held.
+    unsafe Unmanaged.passUnretained(handle).release()
   }
 
   /// Releases whatever is open. The session must have ended.
   func removeAll() {
-    while let handle = lock.withLock({ first }) { remove(handle) }
+    while let handle = lock.withLock({ unsafe first?.takeUnretainedValue() }) { remove(handle) }
   }
 }

@@ -14,14 +14,16 @@ public struct HugePagePool: Sendable {
 public struct HugePages: Sendable {
   /// The page sizes above the frame size that the page format has, ascending, up to 1 GiB: Linux has pools of no larger ones.
   public let sizes: [ByteCount]
-  private var pools: [NodeID: [HugePagePool]]
+  /// Index: the node's number, then the size's place in `sizes`; empty where there is no such node.
+  private var pools: [[HugePagePool]]
   /// The size into which pages of each size are demoted; nil for the smallest.
   private var demotion: [ByteCount?]
 
   init(pageSizes: [ByteCount], nodes: [NodeID]) {
     sizes = pageSizes.dropFirst().filter { $0 <= .gib(1) }
     let empty = [HugePagePool](repeating: HugePagePool(), count: sizes.count)
-    pools = Dictionary(uniqueKeysWithValues: nodes.map { ($0, empty) })
+    pools = [[HugePagePool]](repeating: [], count: (nodes.map(\.rawValue).max() ?? -1) + 1)
+    for node in nodes { pools[node.rawValue] = empty }
     // Linux demotes to the next smaller size unless told otherwise.
     demotion = [nil] + sizes.dropLast()
   }
@@ -29,24 +31,27 @@ public struct HugePages: Sendable {
   /// The size of a page-directory entry's page, which `Hugepagesize` and node meminfo are about: the smallest.
   public var defaultSize: ByteCount { sizes[0] }
 
+  private func exists(_ node: NodeID) -> Bool {
+    pools.indices.contains(node.rawValue) && !pools[node.rawValue].isEmpty
+  }
   private func index(_ size: ByteCount) -> Int? { sizes.firstIndex(of: size) }
 
   public func pool(_ node: NodeID, _ size: ByteCount) -> HugePagePool {
-    guard let index = index(size), let pools = pools[node] else { return HugePagePool() }
-    return pools[index]
+    guard let index = index(size), exists(node) else { return HugePagePool() }
+    return pools[node.rawValue][index]
   }
 
   mutating func update(_ node: NodeID, _ size: ByteCount, _ body: (inout HugePagePool) -> Void) {
-    guard let index = index(size), pools[node] != nil else { return }
-    body(&pools[node]![index])
+    guard let index = index(size), exists(node) else { return }
+    body(&pools[node.rawValue][index])
   }
 
   /// A page lies in other frames of its node now. False where there is no such page.
   mutating func replace(_ page: FrameRange, with target: FrameRange) -> Bool {
-    for node in pools.keys {
-      for index in sizes.indices {
-        guard let place = pools[node]![index].pages.firstIndex(of: page) else { continue }
-        pools[node]![index].pages[place] = target
+    for node in pools.indices {
+      for index in pools[node].indices {
+        guard let place = pools[node][index].pages.firstIndex(of: page) else { continue }
+        pools[node][index].pages[place] = target
         return true
       }
     }
@@ -56,7 +61,7 @@ public struct HugePages: Sendable {
   /// The pools of a size on all nodes, as one.
   public func total(_ size: ByteCount) -> HugePagePool {
     var sum = HugePagePool()
-    for node in pools.keys { sum.pages += pool(node, size).pages }
+    for node in pools.indices { sum.pages += pool(NodeID(node), size).pages }
     return sum
   }
 

@@ -12,7 +12,8 @@ public struct MemoryBlock: Equatable, Sendable {
 
 /// What can be asked of a machine's shape, indexed once.
 struct ShapeIndex: Sendable {
-  let nodes: [NodeID: Int]
+  /// Each node's place among the nodes; -1 where there is none. Index: the node's number.
+  let nodes: [Int]
   let cpus: [CPUID: Int]
   let cpusOfNode: [NodeID: [CPUID]]
   let cachesOfCPU: [CPUID: [Cache]]
@@ -35,7 +36,9 @@ struct ShapeIndex: Sendable {
   }
 
   init(_ description: MachineDescription) {
-    nodes = Dictionary(uniqueKeysWithValues: description.nodes.enumerated().map { ($1.id, $0) })
+    var nodes = [Int](repeating: -1, count: (description.nodes.map(\.id.rawValue).max() ?? -1) + 1)
+    for (index, node) in description.nodes.enumerated() { nodes[node.id.rawValue] = index }
+    self.nodes = nodes
     cpus = Dictionary(uniqueKeysWithValues: description.cpus.enumerated().map { ($1.id, $0) })
     cpusOfNode = Dictionary(grouping: description.cpus, by: \.node).mapValues { $0.map(\.id) }
     var caches: [CPUID: [Cache]] = [:]
@@ -101,7 +104,12 @@ extension ShapeIndex.CacheKey {
 }
 
 extension Machine {
-  public func node(_ id: NodeID) -> Node? { shape.nodes[id].map { description.nodes[$0] } }
+  public func node(_ id: NodeID) -> Node? { index(of: id).map { description.nodes[$0] } }
+  /// The node's place among the description's nodes.
+  private func index(of id: NodeID) -> Int? {
+    guard shape.nodes.indices.contains(id.rawValue), shape.nodes[id.rawValue] >= 0 else { return nil }
+    return shape.nodes[id.rawValue]
+  }
   public func cpu(_ id: CPUID) -> CPU? { shape.cpus[id].map { description.cpus[$0] } }
   /// In ascending order.
   public func cpus(of node: NodeID) -> [CPUID] { shape.cpusOfNode[node] ?? [] }
@@ -126,7 +134,7 @@ extension Machine {
   public func package(of cpu: CPU) -> [CPUID] { description.cpus.lazy.filter { $0.package == cpu.package }.map(\.id) }
 
   /// The SLIT's row, in the order of the nodes.
-  public func distances(from node: NodeID) -> [Int] { shape.nodes[node].map { description.distances[$0] } ?? [] }
+  public func distances(from node: NodeID) -> [Int] { index(of: node).map { description.distances[$0] } ?? [] }
 
   /// What the best initiators of a node see of its memory; nil where the machine does not say.
   public func bestPerformance(of target: NodeID) -> MemoryPerformance? { shape.bestPerformance[target]?.performance }

@@ -1,7 +1,9 @@
 public import MemoryTypes
 
 /// The counters of a zone, as `vmstat_text` names and orders them (mm/vmstat.c, Linux 6.1). Pages, at this instant.
-public enum ZoneStatistic: Int, CaseIterable, Sendable {
+public enum ZoneStatistic: Int, Counted {
+  public typealias Values = InlineArray<11, Int>
+
   case nrFreePages
   case nrZoneInactiveAnon
   case nrZoneActiveAnon
@@ -23,7 +25,9 @@ public enum ZoneStatistic: Int, CaseIterable, Sendable {
 }
 
 /// The counters of where a zone's pages were wanted (`enum numa_stat_item`). Pages, since the machine began.
-public enum NumaStatistic: Int, CaseIterable, Sendable {
+public enum NumaStatistic: Int, Counted {
+  public typealias Values = InlineArray<6, Int>
+
   case numaHit
   case numaMiss
   case numaForeign
@@ -39,7 +43,9 @@ public enum NumaStatistic: Int, CaseIterable, Sendable {
 }
 
 /// The counters of a node (`enum node_stat_item`). Pages at this instant, unless the name says an event; `nr_kernel_stack` is in KiB.
-public enum NodeStatistic: Int, CaseIterable, Sendable {
+public enum NodeStatistic: Int, Counted {
+  public typealias Values = InlineArray<43, Int>
+
   case nrInactiveAnon
   case nrActiveAnon
   case nrInactiveFile
@@ -102,7 +108,7 @@ public enum NodeStatistic: Int, CaseIterable, Sendable {
 /// What the machine counts as it happens (`enum vm_event_item`), as `vmstat_text` orders it. Since the machine began.
 ///
 /// Those that end in a zone's kind are there for machines that have the kind; `High` is a 32-bit machine's.
-public enum VMEvent: Int, CaseIterable, Sendable {
+public enum VMEvent: Int, Counted {
   case pgpgin
   case pgpgout
   case pswpin
@@ -257,13 +263,47 @@ public enum VMEvent: Int, CaseIterable, Sendable {
   }
 }
 
+/// An enumeration whose cases are counted: they are numbered from 0, without a gap.
+public protocol Counted: CaseIterable, RawRepresentable, Sendable where RawValue == Int {
+  /// Where the numbers lie. An `InlineArray` of as many as there are cases makes counting free of allocations, which matters to files that
+  /// are read often.
+  associatedtype Values: CounterValues = [Int]
+}
+
+public protocol CounterValues: Sendable {
+  /// `count` zeros; an `InlineArray` knows how many it has.
+  init(zeros count: @autoclosure () -> Int)
+  subscript(counter index: Int) -> Int { get set }
+}
+
+extension [Int]: CounterValues {
+  @inlinable public init(zeros count: @autoclosure () -> Int) { self.init(repeating: 0, count: count()) }
+  @inlinable public subscript(counter index: Int) -> Int {
+    get { self[index] }
+    set { self[index] = newValue }
+  }
+}
+
+extension InlineArray: CounterValues where Element == Int {
+  @inlinable public init(zeros count: @autoclosure () -> Int) { self.init(repeating: 0) }
+  @inlinable public subscript(counter index: Int) -> Int {
+    get { self[index] }
+    set { self[index] = newValue }
+  }
+}
+
 /// A value for each case of an enumeration; 0 at first.
-@frozen public struct Counters<Key: CaseIterable & RawRepresentable & Sendable>: Equatable, Sendable
-where Key.RawValue == Int {
-  @usableFromInline var values: [Int]
-  @inlinable public init() { values = [Int](repeating: 0, count: Key.allCases.count) }
+@frozen public struct Counters<Key: Counted>: Sendable {
+  @usableFromInline var values: Key.Values
+  @inlinable public init() { values = Key.Values(zeros: Key.allCases.count) }
   @inlinable public subscript(key: Key) -> Int {
-    get { values[key.rawValue] }
-    set { values[key.rawValue] = newValue }
+    get { values[counter: key.rawValue] }
+    set { values[counter: key.rawValue] = newValue }
+  }
+}
+
+extension Counters: Equatable {
+  public static func == (a: Self, b: Self) -> Bool {
+    Key.allCases.allSatisfy { a[$0] == b[$0] }
   }
 }

@@ -2,11 +2,12 @@
 ///
 /// Every file and every answer is rendered into one. Appending costs a copy of what is appended and no allocation while the capacity
 /// lasts, which doubles when it does not.
-@safe public struct TextBuffer: ~Copyable {
-  private var storage: UnsafeMutablePointer<UInt8>
-  private var capacity: Int
+@frozen @safe public struct TextBuffer: ~Copyable {
+  @usableFromInline var storage: UnsafeMutablePointer<UInt8>
+  @usableFromInline var capacity: Int
+  @usableFromInline var length = 0
   /// The bytes held.
-  public private(set) var count = 0
+  @inlinable public var count: Int { length }
 
   /// Room for `capacity` bytes, 16 at least, before the first growth.
   public init(capacity: Int = 2048) {
@@ -16,13 +17,16 @@
 
   deinit { unsafe storage.deallocate() }
 
+  /// The bytes that it has room for before it grows.
+  public var room: Int { capacity }
+
   /// Drops the contents and keeps the capacity.
-  public mutating func removeAll() { count = 0 }
+  public mutating func removeAll() { length = 0 }
 
   /// Drops what lies behind the first `length` bytes. Traps where there are fewer.
   public mutating func truncate(to length: Int) {
     precondition(length <= count)
-    count = length
+    self.length = length
   }
 
   public var isEmpty: Bool { count == 0 }
@@ -47,28 +51,39 @@
     unsafe String(decoding: UnsafeBufferPointer(start: storage, count: count), as: UTF8.self)
   }
 
-  private mutating func reserve(_ more: Int) -> UnsafeMutablePointer<UInt8> {
-    if count + more > capacity { grow(to: count + more) }
+  /// Where the next `more` bytes go, of which the caller writes some.
+  @inlinable @inline(__always)
+  mutating func reserve(_ more: Int) -> UnsafeMutablePointer<UInt8> {
+    if length &+ more > capacity { grow(to: length + more) }
     // SAFETY: the capacity covers `more` bytes behind the count.
-    return unsafe storage + count
+    return unsafe storage + length
   }
 
-  @inline(never)
-  private mutating func grow(to needed: Int) {
+  @usableFromInline @inline(never)
+  mutating func grow(to needed: Int) {
     let larger = max(needed, capacity * 2, 2048)
     let next = UnsafeMutablePointer<UInt8>.allocate(capacity: larger)
     // SAFETY: the new storage is larger than the count, and the old one is dropped here.
-    unsafe next.update(from: storage, count: count)
+    unsafe next.update(from: storage, count: length)
     unsafe storage.deallocate()
     unsafe storage = next
     capacity = larger
   }
 
+  @inlinable @inline(__always)
   public mutating func append(_ text: StaticString) {
-    let length = text.utf8CodeUnitCount
+    let size = text.utf8CodeUnitCount
     // SAFETY: a static string's bytes live for ever, and room was made for them.
-    unsafe reserve(length).update(from: text.utf8Start, count: length)
-    count += length
+    unsafe reserve(size).update(from: text.utf8Start, count: size)
+    length &+= size
+  }
+
+  /// What another buffer holds.
+  @inlinable @inline(__always)
+  public mutating func append(_ other: borrowing TextBuffer) {
+    // SAFETY: the other buffer's bytes, and room for them; exclusivity keeps the two apart.
+    unsafe reserve(other.length).update(from: other.storage, count: other.length)
+    length &+= other.length
   }
 
   public mutating func append(string text: borrowing String) {
@@ -76,7 +91,7 @@
     copy.withUTF8 { bytes in
       guard let start = bytes.baseAddress else { return }
       unsafe reserve(bytes.count).update(from: start, count: bytes.count)
-      count += bytes.count
+      length += bytes.count
     }
   }
 
@@ -84,21 +99,23 @@
     guard let start = bytes.baseAddress else { return }
     // SAFETY: room for the bytes was made; the source cannot be the storage, which is private.
     unsafe UnsafeMutableRawPointer(reserve(bytes.count)).copyMemory(from: start, byteCount: bytes.count)
-    count += bytes.count
+    length += bytes.count
   }
 
+  @inlinable @inline(__always)
   public mutating func append(byte: UInt8) {
     unsafe reserve(1).pointee = byte
-    count += 1
+    length &+= 1
   }
 
+  @inlinable @inline(__always)
   public mutating func newline() { append(byte: 0x0A) }
 
   /// `count` copies of `byte`.
   public mutating func append(repeating byte: UInt8, count copies: Int) {
     guard copies > 0 else { return }
     unsafe reserve(copies).update(repeating: byte, count: copies)
-    count += copies
+    length += copies
   }
 
   /// In decimal, padded on the left with spaces to `width` columns at least (printf's `%*ld`).
@@ -111,41 +128,47 @@
     append(magnitude: value, negative: false, width: width)
   }
 
-  private mutating func append(magnitude: UInt64, negative: Bool, width: Int) {
-    // 20 digits and a sign at most, written from the end of the room that all padding and digits may need.
-    let room = max(width, 21)
-    let start = unsafe reserve(room)
-    var position = room
-    var rest = magnitude
+  private mutating func append(magnitude value: UInt64, negative: Bool, width: Int) {
+    var digits = 1
+    var bound: UInt64 = 10
+    // 10^19, the largest bound, has 20 digits, and so has what is not below it.
+    while digits < 20, value >= bound {
+      digits &+= 1
+      bound &*= 10
+    }
+    let size = max(width, digits &+ (negative ? 1 : 0))
+    // SAFETY: all positions are below `size`, which is reserved, but for the spaces, which are laid eight at a time, and for which there is
+    // room.
+    let start = unsafe reserve(size &+ 8)
+    var position = 0
+    while position < size &- digits {
+      unsafe UnsafeMutableRawPointer(start + position).storeBytes(of: 0x2020_2020_2020_2020, as: UInt64.self)
+      position &+= 8
+    }
+    if negative { unsafe start[size &- digits &- 1] = 0x2D }
+    var rest = value
+    position = size
     repeat {
-      position -= 1
-      unsafe start[position] = UInt8(truncatingIfNeeded: 0x30 + rest % 10)
+      position &-= 1
+      unsafe start[position] = UInt8(truncatingIfNeeded: 0x30 &+ rest % 10)
       rest /= 10
     } while rest != 0
-    if negative {
-      position -= 1
-      unsafe start[position] = 0x2D
-    }
-    while room - position < width {
-      position -= 1
-      unsafe start[position] = 0x20
-    }
-    // SAFETY: both lie in the room that was reserved; they may overlap, the digits moving down.
-    if position > 0 { unsafe start.update(from: start + position, count: room - position) }
-    count += room - position
+    length &+= size
   }
 
   /// In hexadecimal without prefix, padded on the left with zeros to `width` digits at least (printf's `%0*lx`).
   public mutating func append(hex value: UInt64, width: Int = 1) {
-    let digits = max(width, (64 - value.leadingZeroBitCount + 3) / 4, 1)
+    let digits = max(width, (64 &- value.leadingZeroBitCount &+ 3) / 4, 1)
     let start = unsafe reserve(digits)
     var rest = value
-    for position in stride(from: digits - 1, through: 0, by: -1) {
+    var position = digits
+    while position > 0 {
+      position &-= 1
       let digit = UInt8(truncatingIfNeeded: rest & 15)
-      unsafe start[position] = digit < 10 ? 0x30 + digit : 0x57 + digit
+      unsafe start[position] = digit &+ (digit < 10 ? 0x30 : 0x57)
       rest >>= 4
     }
-    count += digits
+    length &+= digits
   }
 
   /// `text` and spaces behind it up to `width` columns at least (printf's `%-*s`); one column a byte.

@@ -210,7 +210,7 @@ extension PhysicalMemory {
     if unsafe list.pointee.registered == 0 {
       unsafe list.pointee.registered = 1
       unsafe list.pointee.setLimits(zones[zone].limits)
-      unsafe zones[zone].registered.append(cpu)
+      unsafe zones[zone].register(cpu)
     }
     // The list takes them over before the zone is seen without them.
     for index in stride(from: taken - 1, through: 0, by: -1) {

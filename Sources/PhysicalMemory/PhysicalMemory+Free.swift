@@ -122,7 +122,7 @@ extension PhysicalMemory {
     unsafe zoneLocks[zone].lock()
     unsafe list.pointee.registered = 1
     unsafe list.pointee.setLimits(zones[zone].limits)
-    unsafe zones[zone].registered.append(cpu)
+    unsafe zones[zone].register(cpu)
     unsafe zoneLocks[zone].unlock()
   }
 

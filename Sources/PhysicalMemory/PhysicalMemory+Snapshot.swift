@@ -79,7 +79,7 @@ extension PhysicalMemory {
     var lists: [PhysicalSnapshot.ListSnapshot] = []
     var listed = 0
     var allocated = unsafe pointer.pointee.allocatedFrames
-    for cpu in unsafe pointer.pointee.registered.sorted() {
+    for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
       let allocations = unsafe (list.pointee.allocations[0], list.pointee.allocations[1])
       bitmap.allocations += allocations.0
@@ -166,24 +166,45 @@ extension PhysicalMemory {
   /// Calls `body` while nothing can change: every list that was ever used and every zone is locked.
   func withEverythingLocked<Result>(_ body: () -> Result) -> Result { withLocked(0..<zoneCount, body) }
 
-  /// Calls `body` while nothing can change in some zones.
+  /// Calls `body` while nothing can change in some zones. Allocates nothing.
   private func withLocked<Result>(_ chosen: Range<Int>, _ body: () -> Result) -> Result {
     while true {
-      var used: [(zone: Int, cpu: Int)] = []
+      var count = 0
       for zone in chosen {
         unsafe zoneLocks[zone].lock()
-        unsafe used += zones[zone].registered.sorted().map { (zone, $0) }
+        unsafe count += zones[zone].registered.count
         unsafe zoneLocks[zone].unlock()
       }
-      for (zone, cpu) in used { unsafe CPUList.lock(of: list(zone, cpu)).pointee.lock() }
-      for zone in chosen { unsafe zoneLocks[zone].lock() }
-      defer {
-        for zone in chosen { unsafe zoneLocks[zone].unlock() }
-        for (zone, cpu) in used { unsafe CPUList.lock(of: list(zone, cpu)).pointee.unlock() }
+      let result = unsafe withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<Lock>.self, capacity: count) {
+        unsafe withLocked(chosen, lists: $0, body)
       }
-      // A list that came into use between the two passes is not locked: again.
-      if used.count == chosen.reduce(0, { unsafe $0 + zones[$1].registered.count }) { return body() }
+      if let result { return result }
     }
+  }
+
+  /// Nil where lists have come into use since they were counted: `lists` has room for as many as there were.
+  private func withLocked<Result>(
+    _ chosen: Range<Int>, lists: UnsafeMutableBufferPointer<UnsafeMutablePointer<Lock>>, _ body: () -> Result
+  ) -> Result? {
+    var count = 0
+    // By zone, then by CPU: the order in which they lie.
+    for zone in chosen {
+      unsafe zoneLocks[zone].lock()
+      for cpu in unsafe zones[zone].registered where count < lists.count {
+        unsafe lists[count] = CPUList.lock(of: list(zone, cpu))
+        count += 1
+      }
+      unsafe zoneLocks[zone].unlock()
+    }
+    for index in 0..<count { unsafe lists[index].pointee.lock() }
+    for zone in chosen { unsafe zoneLocks[zone].lock() }
+    defer {
+      for zone in chosen { unsafe zoneLocks[zone].unlock() }
+      for index in 0..<count { unsafe lists[index].pointee.unlock() }
+    }
+    var used = 0
+    for zone in chosen { unsafe used += zones[zone].registered.count }
+    return used == count ? body() : nil
   }
 }
 

@@ -74,8 +74,8 @@ struct Zone: ~Copyable {
   var numa = NUMACounts()
   /// `numa_foreign`: counted by those who were served elsewhere, without this zone's lock.
   let foreign = Atomic<UInt64>(0)
-  /// The CPUs whose lists of this zone were ever used, in the order in which they were.
-  var registered: [Int] = []
+  /// The CPUs whose lists of this zone were ever used, ascending.
+  private(set) var registered: [Int] = []
 
   static let maximumOrder = 20
   static let blockFrames = 512
@@ -160,6 +160,11 @@ struct Zone: ~Copyable {
     numa = NUMACounts()
     foreign.store(0, ordering: .relaxed)
     registered = []
+  }
+
+  /// A CPU's list of this zone comes into use.
+  mutating func register(_ cpu: Int) {
+    registered.insert(cpu, at: registered.firstIndex { $0 > cpu } ?? registered.count)
   }
 
   /// The blocks of a mobility with 2^index to 2^(index+1) - 1 free frames.

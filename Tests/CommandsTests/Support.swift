@@ -69,7 +69,7 @@ final class Client {
   var offset: Int64 = 0
 
   init(_ file: CommandFile, reads: Bool, writes: Bool, appends: Bool) {
-    handle = file.open(reads: reads, writes: writes, appends: appends)
+    handle = file.interpreter.machine.withLock { file.open(reads: reads, writes: writes, appends: appends) }
     self.appends = appends
   }
 

@@ -8,8 +8,8 @@ public struct CallSession {
   public init(_ memory: UserMemory) { self.memory = memory }
 
   /// Whether a line is a call rather than a word: a name with a bracket behind it, or a process in front.
-  public static func isCall(_ line: some StringProtocol) -> Bool {
-    var bytes = line.utf8.makeIterator()
+  public static func isCall(utf8 line: some Sequence<UInt8>) -> Bool {
+    var bytes = line.makeIterator()
     var next = bytes.next()
     while next == UInt8(ascii: " ") || next == UInt8(ascii: "\t") { next = bytes.next() }
     if next == UInt8(ascii: "[") { return true }

@@ -46,7 +46,7 @@ public struct Parameter: Sendable {
       }
       return .zone(zone)
     case .choice(let words):
-      guard words.contains(where: { $0 == token.text }) else {
+      guard words.contains(where: { token == $0 }) else {
         throw Refusal(.invalidArgument, "\(token.quoted) is not \(words.joined(separator: " or "))")
       }
       return .word(token)
@@ -56,16 +56,23 @@ public struct Parameter: Sendable {
   }
 }
 
-/// What a line gave a verb, checked against its grammar.
-public struct Arguments: Sendable {
-  enum Value: Sendable {
+/// What a line gave a verb, checked against its grammar. Lives no longer than the line.
+public struct Arguments {
+  enum Value {
     case number(UInt64)
     case zone(ZoneKind)
     case word(Token)
   }
-  var values: [(name: String, value: Value)] = []
+  /// How many parameters a verb may have.
+  static let room = 16
 
-  private subscript(name: String) -> Value? { values.first { $0.name == name }?.value }
+  private let verb: Verb
+  /// In the order of the verb's parameters, the positional ones first; nil for what the line does not have.
+  var values = InlineArray<16, Value?>(repeating: nil)
+
+  init(of verb: Verb) { self.verb = verb }
+
+  private subscript(name: String) -> Value? { verb.index(name).flatMap { values[$0] } }
 
   public func number(_ name: String) -> UInt64? {
     guard case .number(let value) = self[name] else { return nil }

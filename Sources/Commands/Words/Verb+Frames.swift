@@ -51,7 +51,7 @@ extension Verb {
     summary: "gives back what alloc has taken",
     execute: { arguments, machine in
       guard let token = arguments.token("address") else { preconditionFailure("free's address is required") }
-      if token.text == "all" { return try freeAll(machine) }
+      if token == "all" { return try freeAll(machine) }
       let size = machine.memory.frameSize.bytes.rawValue
       let address = try token.number()
       guard address % size == 0 else {

@@ -6,7 +6,10 @@ extension Verb {
   static let all: [Verb] = [help, mem, dumpPT, alloc, free, list, check, reset]
 
   /// The word of that name.
-  static func named(_ name: Substring) -> Verb? { all.first { $0.name == name } }
+  static func named(_ name: Token) -> Verb? {
+    for verb in all where name == verb.name { return verb }
+    return nil
+  }
 
   // MARK: help
 
@@ -15,7 +18,7 @@ extension Verb {
     summary: "lists the words, or describes one",
     execute: { arguments, _ in
       guard let name = arguments.token("verb") else { return Verb?.none }
-      guard let verb = named(name.text) else {
+      guard let verb = named(name) else {
         throw Refusal(.invalidArgument, "\(name.quoted) is no word of this language; \"help\" lists them")
       }
       return verb

@@ -3,7 +3,7 @@ internal import MemoryTypes
 internal import SystemPackage
 
 /// A word of the language: one row, from which the parser, `help`, the manual and the fuzzer's dictionary derive.
-public struct Verb: Sendable {
+public final class Verb: Sendable {
   public let name: String
   /// In the order in which they are written.
   public let positional: [Parameter]
@@ -24,6 +24,7 @@ public struct Verb: Sendable {
     execute: @escaping @Sendable (borrowing Arguments, Machine) throws -> Outcome,
     print: @escaping @Sendable (borrowing Outcome, Machine, inout TextBuffer) -> Void
   ) {
+    precondition(positional.count + keys.count <= Arguments.room, "\(name) has more parameters than there is room for")
     self.name = name
     self.positional = positional
     self.required = required
@@ -49,24 +50,36 @@ public struct Verb: Sendable {
     return parts.joined(separator: " ")
   }
 
+  /// The place of a parameter among the positional ones and the keys behind them.
+  func index(_ name: String) -> Int? {
+    for index in positional.indices where positional[index].name == name { return index }
+    for index in keys.indices where keys[index].name == name { return positional.count + index }
+    return nil
+  }
+
+  /// The place of the key of that name among the parameters.
+  private func key(_ name: Token) -> Int? {
+    for index in keys.indices where name == keys[index].name { return positional.count + index }
+    return nil
+  }
+
   /// The arguments behind the verb, checked. EINVAL for what the grammar does not know, ERANGE for numbers that are too large.
-  func parse(_ tokens: ArraySlice<Token>) throws(Refusal) -> Arguments {
-    var arguments = Arguments()
+  func parse(_ tokens: inout Tokens) throws(Refusal) -> Arguments {
+    var arguments = Arguments(of: self)
     var given = 0
-    for token in tokens {
-      if let equals = token.text.firstIndex(of: "="), !keys.isEmpty {
-        let key = token.text[..<equals]
-        guard let parameter = keys.first(where: { $0.name == key }) else { throw unknown(token) }
-        guard !arguments.values.contains(where: { $0.name == parameter.name }) else {
+    while let token = tokens.next() {
+      if !keys.isEmpty, let (name, value) = token.split {
+        guard let index = key(name) else { throw unknown(token) }
+        let parameter = keys[index - positional.count]
+        guard arguments.values[index] == nil else {
           throw Refusal(.invalidArgument, "\(token.quoted): \(parameter.name)= is given twice")
         }
-        let value = token.dropping(key.count + 1)
-        arguments.values.append((parameter.name, try parameter.parse(value)))
+        arguments.values[index] = try parameter.parse(value)
       } else {
         guard given < positional.count else {
           throw Refusal(.invalidArgument, "\(token.quoted) is more than \(name) takes; usage: \(usage)")
         }
-        arguments.values.append((positional[given].name, try positional[given].parse(token)))
+        arguments.values[given] = try positional[given].parse(token)
         given += 1
       }
     }

@@ -23,7 +23,7 @@ extension Walk {
       text.append(" -> ")
       text.append(address: physical)
       text.append(", page of ")
-      text.append(string: format.pageSize(level: level).readable)
+      text.append(size: format.pageSize(level: level))
       text.append(byte: 0x20)
       text.append(flags: flags)
     case .absent(let level): printEnd(" is not mapped: the walk ends at ", level, format, &text)
@@ -64,27 +64,21 @@ extension Walk.Step {
   }
 }
 
-extension ByteCount {
-  /// In the largest unit that divides it: `2 MiB`.
-  var readable: String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    var value = rawValue
-    var unit = 0
-    while value > 0, value % 1024 == 0, unit < units.count - 1 {
-      value /= 1024
-      unit += 1
-    }
-    return "\(value) \(units[unit])"
-  }
-}
-
 extension TextBuffer {
+  /// In the largest unit that divides it: `2 MiB`.
+  fileprivate mutating func append(size: ByteCount) {
+    let units: InlineArray<5, StaticString> = [" bytes", " KiB", " MiB", " GiB", " TiB"]
+    let unit = size.rawValue == 0 ? 0 : min(size.rawValue.trailingZeroBitCount / 10, units.count - 1)
+    append(decimal: size.rawValue >> UInt64(10 * unit))
+    append(units[unit])
+  }
+
   /// `PRESENT|WRITABLE`, `0` for none.
   fileprivate mutating func append(flags: PageFlags) {
     var first = true
     for (flag, name) in Self.flagNames where flags.contains(flag) {
       if !first { append(byte: UInt8(ascii: "|")) }
-      append(string: name)
+      append(name)
       first = false
     }
     if first { append(byte: UInt8(ascii: "0")) }

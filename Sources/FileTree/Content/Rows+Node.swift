@@ -158,9 +158,11 @@ extension Table {
 private func renderMeminfo(_ machine: Machine, _ node: Node, _ text: inout TextBuffer) {
   let usage = machine.usage(of: node.id)
   let frameSize = machine.memory.frameSize
+  var head = TextBuffer(capacity: 16)
+  head.append("Node ")
+  head.append(decimal: node.id.rawValue)
   func line(_ text: inout TextBuffer, _ label: StaticString, kilobytes: UInt64) {
-    text.append("Node ")
-    text.append(decimal: node.id.rawValue)
+    text.append(head)
     text.append(label)
     text.append(decimal: kilobytes, width: 8)
     text.append(" kB\n")
@@ -169,8 +171,7 @@ private func renderMeminfo(_ machine: Machine, _ node: Node, _ text: inout TextB
     line(&text, label, kilobytes: frameSize.kilobytes(FrameCount(UInt64(count))))
   }
   func huge(_ text: inout TextBuffer, _ label: StaticString, _ count: Int) {
-    text.append("Node ")
-    text.append(decimal: node.id.rawValue)
+    text.append(head)
     text.append(label)
     text.append(decimal: count, width: 5)
     text.newline()

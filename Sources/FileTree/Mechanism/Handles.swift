@@ -1,8 +1,8 @@
-internal import Commands
+public import Commands
 internal import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
-internal import SystemPackage
+public import SystemPackage
 
 #if canImport(Glibc)
   internal import Glibc
@@ -24,43 +24,48 @@ private func seekInPlainFile(_ offset: Int64, whence: Int32, size: Int64) throws
 final class AttributeHandle: OpenFile, @unchecked Sendable {
   private let tree: MachineTree
   private let inode: Inode
+  private let entry: Trie.Entry
   private let row: Row
-  private let rules: FileSystemRules
-  private let instance: Instance
 
   // Guarded by the machine's lock.
-  /// What the last read at offset 0 rendered.
-  private var text = TextBuffer(capacity: 16)
-  private var isRendered = false
+  /// What the last read at offset 0 rendered; nil before the first.
+  private var text: SpareText?
   /// The change of the file's content that this handle has seen.
   private var seen = 0
 
-  init(tree: MachineTree, inode: Inode, row: Row, rules: FileSystemRules, instance: Instance) {
+  init(tree: MachineTree, inode: Inode, entry: Trie.Entry, row: Row) {
     self.tree = tree
     self.inode = inode
+    self.entry = entry
     self.row = row
-    self.rules = rules
-    self.instance = instance
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     let machine = tree.machine
     machine.lock.lock()
     defer { machine.lock.unlock() }
-    if offset == 0 || !isRendered {
-      text.removeAll()
+    if let text, offset != 0 { return unsafe text.buffer.pointee.copy(from: Int(offset), into: buffer) }
+    let fresh = text ?? tree.takeText()
+    // Where rendering fails there is no text, whatever there was before.
+    text = nil
+    unsafe fresh.buffer.pointee.removeAll()
+    do throws(Errno) {
       switch row.content {
-      case .text(let render), .attribute(let render, _): try render(machine, instance, &text)
-      default: throw rules.notReadable
+      case .text(let render), .attribute(let render, _):
+        unsafe try render(machine, inode.instance, &fresh.buffer.pointee)
+      default: throw entry.rules.notReadable
       }
-      isRendered = true
-      seen = tree.watches[inode]?.changes ?? 0
+    } catch {
+      tree.give(back: fresh)
+      throw error
     }
-    return unsafe text.copy(from: Int(offset), into: buffer)
+    text = fresh
+    if row.notify { seen = tree.changes(of: inode) }
+    return unsafe fresh.buffer.pointee.copy(from: Int(offset), into: buffer)
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    let taken = min(bytes.count, rules.longestStore)
+    let taken = min(bytes.count, entry.rules.longestStore)
     do {
       let machine = tree.machine
       machine.lock.lock()
@@ -68,8 +73,8 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
       switch row.content {
       case .attribute(_, let store), .action(let store):
         defer { machine.endLine() }
-        unsafe try store(machine, instance, Array(bytes[..<taken]))
-      default: throw rules.notWritable
+        unsafe try store(machine, inode.instance, Array(bytes[..<taken]))
+      default: throw entry.rules.notWritable
       }
     }
     tree.wakePollers()
@@ -77,49 +82,55 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   }
 
   func seek(_ offset: Int64, whence: Int32) throws(Errno) -> Int64 {
-    try seekInPlainFile(offset, whence: whence, size: row.size ?? rules.fileSize)
+    try seekInPlainFile(offset, whence: whence, size: row.size ?? entry.rules.fileSize)
   }
 
   func poll(_ waiter: (any PollWaiter)?) -> UInt32 {
     guard row.notify else { return alwaysReady }
     return tree.machine.withLock {
-      let changes = tree.watch(inode, row, instance, for: ObjectIdentifier(self), waiter)
+      let changes = tree.watch(inode, row, inode.instance, for: ObjectIdentifier(self), waiter)
       return changes == seen ? alwaysReady : alwaysReady | UInt32(POLLERR | POLLPRI)
     }
   }
 
-  func release() { if row.notify { tree.unwatch(inode, for: ObjectIdentifier(self)) } }
+  func release() {
+    tree.machine.withLock {
+      if let text { tree.give(back: text) }
+      text = nil
+    }
+    if row.notify { tree.unwatch(inode, for: ObjectIdentifier(self)) }
+  }
+
+  deinit { text?.discard() }
 }
 
-/// An open command file.
-final class CommandFileHandle: OpenFile, @unchecked Sendable {
-  private let tree: MachineTree
-  private let handle: CommandHandle
+/// A buffer that handles pass on to each other: a text's memory is then at hand, and warm. Used under the machine's lock.
+@safe struct SpareText {
+  /// Initialised, and its owner's alone.
+  let buffer: UnsafeMutablePointer<TextBuffer>
 
-  init(tree: MachineTree, handle: CommandHandle) {
-    self.tree = tree
-    self.handle = handle
+  init() {
+    unsafe buffer = .allocate(capacity: 1)
+    unsafe buffer.initialize(to: TextBuffer())
   }
 
-  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    unsafe handle.read(into: buffer, at: offset)
+  /// The end of it.
+  func discard() {
+    unsafe buffer.deinitialize(count: 1)
+    unsafe buffer.deallocate()
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    defer { tree.wakePollers() }
-    return unsafe try handle.write(bytes, at: offset)
-  }
+  /// What is kept for the next: larger ones are given back to the host.
+  static let kept = 1 << 16
+}
 
-  func seek(_ offset: Int64, whence: Int32) throws(Errno) -> Int64 {
+/// The command file's handles are the commands' own.
+extension CommandHandle: OpenFile {
+  public func seek(_ offset: Int64, whence: Int32) throws(Errno) -> Int64 {
     try seekInPlainFile(offset, whence: whence, size: 0)
   }
 
-  func poll(_ waiter: (any PollWaiter)?) -> UInt32 { alwaysReady }
-
-  func release() {
-    handle.release()
-    tree.wakePollers()
-  }
+  public func poll(_ waiter: (any PollWaiter)?) -> UInt32 { alwaysReady }
 }
 
 /// Open physical memory: the bytes at their addresses. What was never touched, and what is no memory, reads zero.

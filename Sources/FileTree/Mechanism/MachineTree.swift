@@ -1,4 +1,4 @@
-internal import Commands
+public import Commands
 public import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
@@ -9,7 +9,7 @@ public import SystemPackage
 #endif
 
 /// The machine's files: the table, served.
-public final class MachineTree: ServedTree, @unchecked Sendable {
+public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
   let machine: Machine
   let trie: Trie
   private let commands: CommandFile
@@ -21,6 +21,8 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
   private var overrides: [Inode: Override] = [:]
   /// The files that somebody has polled and that wake pollers.
   var watches: [Inode: Watch] = [:]
+  /// What the handle that was released last has rendered into.
+  private var spareText: SpareText?
 
   private struct Override {
     var permissions: UInt16?
@@ -33,6 +35,8 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
     trie = Trie(rows: Table.rows, placeholders: Table.placeholders)
     commands = CommandFile(machine: machine)
   }
+
+  deinit { spareText?.discard() }
 
   // MARK: Names
 
@@ -160,6 +164,18 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
 
   // MARK: Handles
 
+  /// A text for a handle to render into. The caller holds the machine.
+  func takeText() -> SpareText {
+    guard let text = spareText else { return SpareText() }
+    spareText = nil
+    return text
+  }
+
+  /// A text that its handle needs no more. The caller holds the machine.
+  func give(back text: SpareText) {
+    if spareText == nil, unsafe text.buffer.pointee.room <= SpareText.kept { spareText = text } else { text.discard() }
+  }
+
   public func refusal(ofAccess mask: Int32, to inode: Inode, uid: UInt32) -> Errno? {
     machine.lock.lock()
     defer { machine.lock.unlock() }
@@ -176,18 +192,14 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
   }
 
   private func classBits(_ mode: UInt16, _ inode: Inode, _ uid: UInt32) -> UInt16 {
-    uid == owner(of: inode) || uid == 0 ? mode >> 6 & 7 : mode & 7
+    uid == 0 || uid == owner(of: inode) ? mode >> 6 & 7 : mode & 7
   }
 
   public func open(_ inode: Inode, flags: Int32, uid: UInt32) throws(Errno) -> any OpenFile {
     machine.lock.lock()
-    let resolved: (index: Int, instance: Instance)
-    do {
-      defer { machine.lock.unlock() }
-      resolved = try resolve(inode)
-      try checkMode(inode, trie.entries[resolved.index], flags: flags, uid: uid)
-    }
-    let entry = trie.entries[resolved.index]
+    defer { machine.lock.unlock() }
+    let entry = trie.entries[try resolve(inode).index]
+    try checkMode(inode, entry, flags: flags, uid: uid)
     let reads = flags & O_ACCMODE != O_WRONLY
     let writes = flags & O_ACCMODE != O_RDONLY
     guard let row = entry.row else { throw .isDirectory }
@@ -195,11 +207,10 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
     case .directory: throw .isDirectory
     case .link: throw .tooManySymbolicLinkLevels
     case .command:
-      let handle = commands.open(reads: reads, writes: writes, appends: flags & O_APPEND != 0)
-      return CommandFileHandle(tree: self, handle: handle)
+      return commands.open(reads: reads, writes: writes, appends: flags & O_APPEND != 0, observer: self)
     case .memory: return MemoryFileHandle(machine: machine)
     case .text, .attribute, .action:
-      return AttributeHandle(tree: self, inode: inode, row: row, rules: entry.rules, instance: resolved.instance)
+      return AttributeHandle(tree: self, inode: inode, entry: entry, row: row)
     }
   }
 
@@ -207,7 +218,7 @@ public final class MachineTree: ServedTree, @unchecked Sendable {
     var wanted: UInt16 = 0
     if flags & O_ACCMODE != O_WRONLY { wanted |= 4 }
     if flags & O_ACCMODE != O_RDONLY { wanted |= 2 }
-    let mode = overrides[inode]?.permissions ?? entry.mode
+    let mode = overrides.isEmpty ? entry.mode : overrides[inode]?.permissions ?? entry.mode
     let own = classBits(mode, inode, uid)
     switch entry.rules.modeCheck {
     case .everybodyAnyBit:

@@ -24,15 +24,21 @@ extension MachineTree {
     return watch.changes
   }
 
+  /// How often the content of a file has been seen to change. The caller holds the machine.
+  func changes(of inode: Inode) -> Int { watches[inode]?.changes ?? 0 }
+
   /// The handle is gone: it waits no more.
   func unwatch(_ inode: Inode, for handle: ObjectIdentifier) {
     machine.withLock { watches[inode]?.waiters[handle] = nil }
   }
 
+  public func linesWereCarriedOut() { wakePollers() }
+
   /// Wakes who waits for a file whose content is another than before. Called behind everything that may change one, without the lock.
   func wakePollers() {
     var woken: [any PollWaiter] = []
     machine.withLock {
+      if watches.isEmpty { return }
       for (inode, watch) in watches {
         let now = content(watch.row, watch.instance)
         guard now != watch.content else { continue }

@@ -29,7 +29,7 @@
   @inlinable public static var permissions: Self { [.present, .writable, .user, .executable] }
 
   /// The flags' names in the order of their bits, as the words of the kernel's interface have them.
-  public static var names: [(flag: PageFlags, name: String)] {
+  public static var names: [(flag: PageFlags, name: StaticString)] {
     [
       (.present, "PRESENT"), (.writable, "WRITABLE"), (.user, "USER"), (.executable, "EXECUTABLE"), (.dirty, "DIRTY"),
       (.accessed, "ACCESSED"), (.global, "GLOBAL"), (.writeThrough, "WRITE_THROUGH"), (.cacheDisable, "NO_CACHE"),
@@ -41,6 +41,6 @@
 extension PageFlags: CustomStringConvertible {
   /// `PRESENT|WRITABLE`, `0` for none.
   public var description: String {
-    isEmpty ? "0" : Self.names.filter { contains($0.flag) }.map(\.name).joined(separator: "|")
+    isEmpty ? "0" : Self.names.filter { contains($0.flag) }.map(\.name.description).joined(separator: "|")
   }
 }

@@ -37,6 +37,7 @@ extension PageTable {
     guard format.isCanonical(address) else { return Walk(address: address, steps: [], outcome: .notCanonical) }
     let position = format.position(address)
     var steps: [Walk.Step] = []
+    steps.reserveCapacity(format.rootLevel + 1)
     var table = root(of: address)
     var level = format.rootLevel
     while true {
@@ -69,7 +70,9 @@ extension PageTable {
         let offset = position & (1 &<< format.shifts[level] - 1)
         let physical = format.leafAddress(raw, level: level) + ByteCount(offset)
         var effective = flags
-        for step in steps.dropLast() { effective = format.restrict(effective, by: step.raw, level: step.level) }
+        for step in steps where step.level > level {
+          effective = format.restrict(effective, by: step.raw, level: step.level)
+        }
         return Walk(address: address, steps: steps, outcome: .mapped(physical, level: level, flags: effective))
       }
     }
