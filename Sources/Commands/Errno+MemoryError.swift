@@ -22,6 +22,15 @@ extension Errno {
       case .reservedFrame: .notPermitted
       // offline_pages: -EBUSY.
       case .frameInUse, .busy: .resourceBusy
+      // offline_pages of a range with holes or of several zones, add_memory of one that is not of whole blocks: -EINVAL.
+      case .notPluggable: .invalidArgument
+      // register_memory_resource: -EEXIST, -E2BIG.
+      case .memoryExists: .fileExists
+      case .beyondReach: .argListTooLong
+      // get_hwpoison_page of an unhandlable page: -EIO.
+      case .unhandlable: .ioError
+      // memory_failure: -EHWPOISON.
+      case .poisonedAlready: Errno(rawValue: 133)
       case .overlappingReservations: .invalidArgument
       // mmap(2), mprotect(2): EINVAL for addresses that are misaligned; access to non-canonical ones: EFAULT.
       case .notCanonical: .badAddress

@@ -32,8 +32,19 @@ public enum MemoryError: Error, Hashable, Sendable {
   case overlappingReservations(String, String)
   /// The host refused to map this many bytes of address space.
   case hostRefusedMapping(ByteCount, errno: Int32)
+  // Memory that comes and goes
   /// The range cannot be isolated, moved or taken away now.
   case busy(FrameRange, reason: String)
+  /// The range can never be isolated, set offline or online like that.
+  case notPluggable(FrameRange, reason: String)
+  /// There is memory, or something else, in the range already.
+  case memoryExists(PhysicalRange, what: String)
+  /// Memory that would end behind the last address that this machine can have.
+  case beyondReach(PhysicalRange, limit: PhysicalAddress)
+  /// A frame whose contents nothing can be done for: reserved, or the kernel's own.
+  case unhandlable(FrameNumber, owner: String)
+  /// A frame that is out of service already.
+  case poisonedAlready(FrameNumber)
   /// A physical address where there is no memory.
   case noMemoryAt(PhysicalAddress)
   // Translation
@@ -72,6 +83,11 @@ extension MemoryError: CustomStringConvertible {
     case .overlappingReservations(let a, let b): "reserved regions overlap: \(a) and \(b)"
     case .hostRefusedMapping(let size, let errno): "the host refused to map \(size) of address space (errno \(errno))"
     case .busy(let range, let reason): "\(range) cannot be isolated: \(reason)"
+    case .notPluggable(let range, let reason): "\(range) cannot be set online or offline: \(reason)"
+    case .memoryExists(let range, let what): "no memory can be added at \(range): there is \(what)"
+    case .beyondReach(let range, let limit): "no memory can be added at \(range): this machine's ends at \(limit)"
+    case .poisonedAlready(let frame): "\(frame) is out of service already"
+    case .unhandlable(let frame, let owner): "\(frame) cannot be taken out of service: it is held by \(owner)"
     case .noMemoryAt(let address): "there is no memory at \(address)"
     case .notCanonical(let address): "\(address) is not canonical"
     case .misaligned(let address, let size): "\(address) is not aligned to \(size)"

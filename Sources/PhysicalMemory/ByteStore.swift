@@ -1,25 +1,52 @@
 internal import Glibc
 internal import MemoryTypes
+internal import Synchronization
 
 /// What stands behind `PhysicalBytes`: the mapping, where there is memory, and which blocks of it were touched.
 @usableFromInline final class ByteStore: @unchecked Sendable {
   let mapping: HostMapping
   /// Bytes from address 0 to the end of memory.
-  let end: Int
+  var end: Int { currentEnd.load(ordering: .relaxed) }
+  private let currentEnd: Atomic<Int>
   /// log2 of the bytes of a block.
   let blockShift: Int
   let touched: TouchedBlocks
+  /// What was memory at first, in bytes, ascending.
+  private let initialRanges: [Range<UInt64>]
   /// What is memory, in bytes, ascending. Guarded by `lock`.
   private var ranges: [Range<UInt64>]
   private let lock = Lock()
 
-  init(ranges: [Range<UInt64>], frameSize: FrameSize) throws(MemoryError) {
-    end = Int(ranges.last?.upperBound ?? 0)
+  /// - Parameter reach: bytes from address 0 to the end of what may ever be memory.
+  init(ranges: [Range<UInt64>], reach: Int, frameSize: FrameSize) throws(MemoryError) {
     blockShift = Int(frameSize.shift) + 9
-    touched = try TouchedBlocks(frameLimit: end >> Int(frameSize.shift))
-    mapping = try HostMapping(size: end, access: .none)
+    touched = try TouchedBlocks(frameLimit: reach >> Int(frameSize.shift))
+    mapping = try HostMapping(size: reach, access: .none)
+    initialRanges = ranges
     self.ranges = ranges
+    currentEnd = Atomic(Int(ranges.last?.upperBound ?? 0))
     for range in ranges { try mapping.open(offset: Int(range.lowerBound), size: range.count) }
+  }
+
+  /// Makes a range memory that is none. - Throws: `hostRefusedMapping`.
+  func add(_ range: Range<UInt64>) throws(MemoryError) {
+    try mapping.open(offset: Int(range.lowerBound), size: range.count)
+    lock.withLock {
+      ranges = (ranges + [range]).sorted { $0.lowerBound < $1.lowerBound }
+      currentEnd.store(Int(ranges.last?.upperBound ?? 0), ordering: .relaxed)
+    }
+  }
+
+  /// Takes a range away that was added; false, and nothing done, where it was not.
+  func remove(_ range: Range<UInt64>) -> Bool {
+    let found = lock.withLock {
+      guard let index = ranges.firstIndex(of: range), !initialRanges.contains(range) else { return false }
+      ranges.remove(at: index)
+      currentEnd.store(Int(ranges.last?.upperBound ?? 0), ordering: .relaxed)
+      return true
+    }
+    if found { mapping.close(offset: Int(range.lowerBound), size: range.count) }
+    return found
   }
 
   /// Calls `body` with each part of `range` that is memory, ascending.
@@ -80,9 +107,16 @@ internal import MemoryTypes
     for block in blocks { touched.remove(block) }
   }
 
-  /// Gives everything back.
-  func discardAll() {
-    for range in lock.withLock({ ranges }) { mapping.discard(offset: Int(range.lowerBound), size: range.count) }
+  /// Gives everything back, and takes away what was added.
+  func reset() {
+    let added = lock.withLock {
+      let added = ranges.filter { !initialRanges.contains($0) }
+      ranges = initialRanges
+      currentEnd.store(Int(ranges.last?.upperBound ?? 0), ordering: .relaxed)
+      return added
+    }
+    for range in initialRanges { mapping.discard(offset: Int(range.lowerBound), size: range.count) }
+    for range in added { mapping.close(offset: Int(range.lowerBound), size: range.count) }
     touched.removeAll()
   }
 }

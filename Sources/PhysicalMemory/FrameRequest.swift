@@ -62,13 +62,15 @@ public import MemoryTypes
     self.id = id
   }
   @inlinable public static var kernel: FrameOwner { FrameOwner(.kernel) }
+  /// Of a frame that was taken out of service for good (`soft_offline_page`, `hard_offline_page`).
+  public static var poison: FrameOwner { FrameOwner(.kernel, id: .max) }
 }
 
 extension FrameOwner: CustomStringConvertible {
   /// Who that is, for people.
   public var description: String {
     switch kind {
-    case .kernel: "the kernel"
+    case .kernel: self == .poison ? "nobody, as it is out of service" : "the kernel"
     case .pageTable: id == 0 ? "the kernel's page table" : "the page table of process \(id)"
     case .command: "line \(id)"
     case .anonymous: "process \(id)"

@@ -157,6 +157,19 @@ enum FrameLink {
     unsafe blockWords[frame >> 9].store(word.bits, ordering: .relaxed)
   }
 
+  /// Back to frames that were never handed out: whole blocks, all free. What the table's mapping holds of them goes back to the host.
+  func forget(_ frames: Range<Int>, _ mapping: borrowing HostMapping) {
+    let bytes = frames.lowerBound * Self.entrySize..<frames.upperBound * Self.entrySize
+    if bytes.lowerBound % HostMapping.page == 0, bytes.upperBound % HostMapping.page == 0 {
+      mapping.discard(offset: bytes.lowerBound, size: bytes.count)
+    } else {
+      for frame in frames { setWord(frame, EntryWord(bits: 0)) }
+    }
+    for block in stride(from: frames.lowerBound, to: frames.upperBound, by: 512) {
+      setBlockWord(block, EntryWord(bits: 0))
+    }
+  }
+
   /// Sets the first word of an allocation of `count` frames.
   @inline(__always)
   func setWord(_ frame: Int, _ word: EntryWord, count: Int) {

@@ -36,6 +36,13 @@ internal import MemoryTypes
     unsafe madvise(base + offset, size, MADV_NOHUGEPAGE)
   }
 
+  /// Takes the access to an opened part away, and gives back what it holds.
+  func close(offset: Int, size: Int) {
+    discard(offset: offset, size: size)
+    // SAFETY: the range lies inside this mapping, which is ours.
+    unsafe mprotect(base + offset, size, PROT_NONE)
+  }
+
   /// Gives back what whole pages of the range hold; they read zero from then on.
   func discard(offset: Int, size: Int) {
     // SAFETY: the range lies inside this mapping, which is ours.

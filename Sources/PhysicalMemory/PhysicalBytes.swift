@@ -8,15 +8,18 @@ public import MemoryTypes
 @frozen @safe public struct PhysicalBytes: @unchecked Sendable {
   /// The host address of physical address 0.
   public let base: UnsafeMutableRawPointer
-  /// The end of memory: the first address behind its last byte.
-  public let size: ByteCount
+  /// The end of what may ever be memory: tables over all frames need no room for more.
+  public let reach: ByteCount
   @usableFromInline let store: ByteStore
 
   init(_ store: ByteStore) {
     unsafe base = store.mapping.base
-    size = ByteCount(UInt64(store.end))
+    reach = ByteCount(UInt64(store.mapping.size))
     self.store = store
   }
+
+  /// The end of memory: the first address behind its last byte. Grows when memory is added.
+  public var size: ByteCount { ByteCount(UInt64(store.end)) }
 
   /// The 8 bytes at `address`, little-endian: a multiple of 8 where there is memory, unchecked.
   @inlinable @inline(__always)

@@ -95,23 +95,24 @@ extension PhysicalMemory {
       guard let index = router.nodeIndex(wanted) else { throw .noSuchNode(wanted) }
       node = index
     }
+    let changes = router.changes
     let candidates = try candidates(request, node)
     let slot = alignment <= count ? CPUList.slot(forCount: count) : -1
     guard let preferred = candidates.first else { throw .outOfMemory(count: request.count) }
     for mark in [Mark.low, Self.lowestMark(request)] {
       for index in candidates {
-        if request.onlyNode, nodeIndex(ofZone: Int(index)) != node { break }
+        if request.onlyNode, nodeIndex(ofZone: index) != node { break }
         let frame =
           slot >= 0
-          ? takeFromList(Int(index), cpu, slot, request, mark, home: home, preferred: Int(preferred))
-          : takeFromZone(Int(index), request, mark, home: home, preferred: Int(preferred))
+          ? takeFromList(index, cpu, slot, request, mark, home: home, preferred: preferred)
+          : takeFromZone(index, request, mark, home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
       }
       if mark == .low, let reclaimer {
-        unsafe reclaimer.memoryIsLow(node: zones[Int(preferred)].node, zone: zones[Int(preferred)].kind)
+        unsafe reclaimer.memoryIsLow(node: zones[preferred].node, zone: zones[preferred].kind)
       }
     }
-    return try allocateShort(request, candidates, node: node, home: home)
+    return try allocateShort(request, candidates, preferred: preferred, node: node, home: home, changes: changes)
   }
 
   /// Down to where a request may go when nothing else helps: page tables, without which nothing can be given back, to the last frame
@@ -120,9 +121,9 @@ extension PhysicalMemory {
 
   /// The zones that may serve, best first.
   @inline(__always)
-  private func candidates(_ request: FrameRequest, _ node: Int) throws(MemoryError) -> [UInt16] {
+  private func candidates(_ request: FrameRequest, _ node: Int) throws(MemoryError) -> ZoneList {
     if let zone = request.zone {
-      guard router.has(zone) else { throw .noSuchZone(zone, nil) }
+      guard hasMemory(in: zone) else { throw .noSuchZone(zone, nil) }
       if request.onlyNode, !zones(of: description.nodes[node].id).contains(zone) {
         throw .noSuchZone(zone, description.nodes[node].id)
       }
@@ -141,18 +142,19 @@ extension PhysicalMemory {
 
   /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more; then as often as the reclaimer gives frames back.
   @inline(never)
-  private func allocateShort(_ request: FrameRequest, _ candidates: [UInt16], node: Int, home: Int) throws(MemoryError)
-    -> FrameRange
-  {
-    let allowed = candidates.map { Int($0) }.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
+  private func allocateShort(
+    _ request: FrameRequest, _ candidates: ZoneList, preferred: Int, node: Int, home: Int, changes: UInt64
+  ) throws(MemoryError) -> FrameRange {
+    let allowed = candidates.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
     repeat {
       for zone in allowed { drainLists(of: zone) }
       for zone in allowed {
-        let frame = takeFromZone(zone, request, Self.lowestMark(request), home: home, preferred: Int(candidates[0]))
+        let frame = takeFromZone(zone, request, Self.lowestMark(request), home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
       }
     } while reclaimer?.reclaim(for: request) == true
-    let preferred = Int(candidates[0])
+    // Zones that came or went meanwhile may have been missed.
+    if router.changes != changes { return try allocateAnywhere(request) }
     unsafe zoneLocks[preferred].lock()
     unsafe zones[preferred].countFailure(Int(request.count.rawValue))
     unsafe zoneLocks[preferred].unlock()

@@ -1,4 +1,5 @@
 public import MemoryTypes
+internal import Synchronization
 
 extension PhysicalMemory {
   /// Gives an allocation back: exactly the range that `allocate` returned, by way of `cpu`'s lists.
@@ -9,12 +10,14 @@ extension PhysicalMemory {
   public func free(_ range: FrameRange, cpu: CPUID) throws(MemoryError) {
     let frame = Int(truncatingIfNeeded: range.start.rawValue)
     // The common case, and nothing but it: back to the list that gave it.
+    let isolations = isolations.load(ordering: .acquiring)
     if range.start.rawValue < UInt64(truncatingIfNeeded: table.limit) {
       let word = table.word(frame)
       if word.state == .allocatedFromList, word.cpu == cpu.rawValue,
-        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue, pushLocal(frame, word, zone(of: frame))
+        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue
       {
-        return
+        let zone = zone(of: frame)
+        if zone >= 0, pushLocal(frame, word, zone, isolations) { return }
       }
     }
     try freeAnywhere(range, cpu)
@@ -22,10 +25,13 @@ extension PhysicalMemory {
 
   /// Puts an allocation back into the list that gave it; false, and nothing done, where that is not the whole story.
   @inline(__always)
-  private func pushLocal(_ frame: Int, _ word: EntryWord, _ zone: Int) -> Bool {
+  private func pushLocal(_ frame: Int, _ word: EntryWord, _ zone: Int, _ isolations: UInt64) -> Bool {
     let list = unsafe list(zone, word.cpu)
     unsafe CPUList.lock(of: list).pointee.lock()
-    if table.word(frame) != word || table.holderLink(frame, word) & (FrameLink.maximumReferences - 1) != 0 {
+    // While blocks are isolated, or may have gone to other zones since this one was looked up, there is more to it.
+    if table.word(frame) != word || table.holderLink(frame, word) & (FrameLink.maximumReferences - 1) != 0
+      || isolations & 0xFFFF != 0 || self.isolations.load(ordering: .relaxed) != isolations
+    {
       unsafe CPUList.lock(of: list).pointee.unlock()
       return false
     }
@@ -66,6 +72,8 @@ extension PhysicalMemory {
       let word = table.word(frame)
       guard word.isAllocated, UInt64(word.count) == range.count.rawValue else { throw refusal(range) }
       let zone = self.zone(of: frame)
+      // Freed by somebody else, and its block taken away, since its word was read.
+      if zone < 0 { continue }
       let done =
         word.state == .allocatedFromList
         ? try giveToList(frame, word, zone, cpu.rawValue) : try giveToZone(frame, word, zone)
@@ -102,10 +110,12 @@ extension PhysicalMemory {
       if word.cpu != cpu { unsafe CPUList.lock(of: list(zone, word.cpu)).pointee.unlock() }
       unsafe CPUList.lock(of: target).pointee.unlock()
     }
-    if table.word(frame) != word { return false }
+    if table.word(frame) != word || self.zone(of: frame) != zone { return false }
     try checkReferences(frame, word)
-    unsafe takeBack(frame, word, target, cpu)
+    // The zone knows the list before it is asked for isolated blocks, so that whoever isolates one looks into the list.
     if unsafe target.pointee.registered == 0 { unsafe register(target, zone, cpu) }
+    if isolations.load(ordering: .acquiring) & 0xFFFF != 0, joinIsolated(frame, word, zone) { return true }
+    unsafe takeBack(frame, word, target, cpu)
     if unsafe target.pointee.isOver(word.slot) { unsafe relieve(target, zone, word.slot) }
     return true
   }
@@ -179,12 +189,28 @@ extension PhysicalMemory {
     for zone in 0..<zoneCount { drainLists(of: zone) }
   }
 
+  /// Gives an allocation back to its zone if it lies in isolated blocks. Its list is locked.
+  @inline(never)
+  private func joinIsolated(_ frame: Int, _ word: EntryWord, _ zone: Int) -> Bool {
+    unsafe zoneLocks[zone].lock()
+    defer { unsafe zoneLocks[zone].unlock() }
+    guard unsafe zones[zone].isIsolated(frame >> 9 - zones[zone].firstBlock) else { return false }
+    takeBackIntoZone(frame, word, zone)
+    return true
+  }
+
   /// Gives an allocation back to its zone; false where it is no longer what `word` says.
   private func giveToZone(_ frame: Int, _ word: EntryWord, _ zone: Int) throws(MemoryError) -> Bool {
     unsafe zoneLocks[zone].lock()
     defer { unsafe zoneLocks[zone].unlock() }
-    if table.word(frame) != word { return false }
+    if table.word(frame) != word || self.zone(of: frame) != zone { return false }
     try checkReferences(frame, word)
+    takeBackIntoZone(frame, word, zone)
+    return true
+  }
+
+  /// Turns an allocation into free frames of its zone. The zone is locked, and so is the list that guards the allocation.
+  func takeBackIntoZone(_ frame: Int, _ word: EntryWord, _ zone: Int) {
     let count = word.count
     if count < 512 {
       markTail(frame, count)
@@ -197,7 +223,6 @@ extension PhysicalMemory {
     unsafe zones[zone].countFree(count, kind: word.kindIndex)
     unsafe zones[zone].give(frame, count)
     discardIfMany(zone)
-    return true
   }
 
   /// Notes that the frames behind the first may hold data; for whole blocks the blocks say so.

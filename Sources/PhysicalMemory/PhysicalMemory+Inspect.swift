@@ -16,7 +16,7 @@ extension PhysicalMemory {
   }
 
   /// The first frame of the allocation that holds the frame: the zone is locked.
-  private func head(of frame: Int, _ zone: Int) -> Int? {
+  func head(of frame: Int, _ zone: Int) -> Int? {
     func begins(_ candidate: Int) -> Bool {
       let word = table.word(candidate)
       return word.isAllocated && candidate + word.count > frame
@@ -38,7 +38,7 @@ extension PhysicalMemory {
     return nil
   }
 
-  private func allocation(at frame: Int, _ word: EntryWord) -> Allocation {
+  func allocation(at frame: Int, _ word: EntryWord) -> Allocation {
     let link = table.holderLink(frame, word)
     return Allocation(
       range: FrameRange(start: FrameNumber(UInt64(frame)), count: FrameCount(UInt64(word.count))), owner: word.owner,

@@ -49,10 +49,9 @@ extension PhysicalMemory {
     }
   }
 
-  private func zones(at nodeIndex: Int) -> Range<Int> {
-    let first = (0..<zoneCount).first { unsafe zones[$0].nodeIndex >= nodeIndex } ?? zoneCount
-    let end = (first..<zoneCount).first { unsafe zones[$0].nodeIndex > nodeIndex } ?? zoneCount
-    return first..<end
+  /// The zones of a node, lowest first.
+  func zones(at nodeIndex: Int) -> Range<Int> {
+    nodeIndex * layout.kindCount..<(nodeIndex + 1) * layout.kindCount
   }
 
   /// The node's zones are locked.
@@ -66,8 +65,10 @@ extension PhysicalMemory {
         framesByOwner[kind] += FrameCount(UInt64(count))
       }
     }
+    let all = zones.map { snapshot(of: $0) }
     return PhysicalSnapshot.NodeSnapshot(
-      node: description.nodes[index].id, zones: zones.map { snapshot(of: $0) }, framesByOwner: framesByOwner)
+      node: description.nodes[index].id, zones: all.filter(\.isPopulated),
+      emptyZones: all.filter { !$0.isPopulated }, framesByOwner: framesByOwner)
   }
 
   /// Everything is locked.
@@ -94,11 +95,11 @@ extension PhysicalMemory {
           batch: pointer.pointee.limits.batch)
       )
     }
-    let used = unsafe pointer.pointee.managed - pointer.pointee.free - listed
+    let used = unsafe pointer.pointee.managed - pointer.pointee.free - pointer.pointee.isolated - listed
     let freed = unsafe allocated + UInt64(pointer.pointee.handedOver) - UInt64(used)
     var freeByOrder = [Int](repeating: 0, count: 11)
     var freeByMobility: [[Int]] = []
-    for mobility in 0..<3 {
+    for mobility in 0..<Zone.mobilities {
       freeByMobility.append((0...Zone.maximumOrder).map { unsafe pointer.pointee.count(mobility, $0) })
       for order in 0...Zone.maximumOrder {
         freeByOrder[min(order, 10)] += freeByMobility[mobility][order] << max(0, order - 10)
@@ -109,12 +110,12 @@ extension PhysicalMemory {
       spanned: FrameCount(UInt64(pointer.pointee.end - pointer.pointee.start)),
       present: FrameCount(UInt64(pointer.pointee.presentFrames)), managed: FrameCount(UInt64(pointer.pointee.managed)),
       free: FrameCount(UInt64(pointer.pointee.free + listed)), listed: FrameCount(UInt64(listed)),
-      freeByOrder: freeByOrder,
-      freeByMobility: freeByMobility,
+      isolated: FrameCount(UInt64(pointer.pointee.isolated)), freeByOrder: freeByOrder,
+      freeByMobility: Array(freeByMobility.dropLast()), isolatedByOrder: freeByMobility[Zone.isolation],
       watermarks: pointer.pointee.watermarks.snapshot, numa: numa, allocatedFrames: allocated,
       freedFrames: freed, bitmap: bitmap, buddy: buddy, lists: lists,
       listHigh: pointer.pointee.limits.high, listBatch: pointer.pointee.limits.batch,
-      blocksByMobility: blocksByMobility(zone))
+      blocksByMobility: blocksByMobility(zone), isolatedBlocks: pointer.pointee.isolatedBlocks)
   }
 
   /// As `pagetypeinfo_showblockcount_print` counts them: steps of a block from the zone's first frame on, those left out that lie in a
@@ -135,8 +136,8 @@ extension PhysicalMemory {
       count += (last - start + 511) >> 9 - (first - start + 511) >> 9
       behind = last
     }
-    let (unmovable, reclaimable) = unsafe (pointer.pointee.strangeBlocks[0], pointer.pointee.strangeBlocks[1])
-    return [unmovable, max(0, count - unmovable - reclaimable), reclaimable]
+    let strange = unsafe pointer.pointee.strangeBlocks
+    return [strange[0], max(0, count - strange[0] - strange[2] - strange[Zone.isolation]), strange[2]]
   }
 
   /// Linux's SECTION_SIZE on x86-64 and AArch64.
@@ -167,7 +168,7 @@ extension PhysicalMemory {
   func withEverythingLocked<Result>(_ body: () -> Result) -> Result { withLocked(0..<zoneCount, body) }
 
   /// Calls `body` while nothing can change in some zones. Allocates nothing.
-  private func withLocked<Result>(_ chosen: Range<Int>, _ body: () -> Result) -> Result {
+  func withLocked<Result>(_ chosen: Range<Int>, _ body: () -> Result) -> Result {
     while true {
       var count = 0
       for zone in chosen {

@@ -20,18 +20,20 @@ extension PhysicalMemory {
       if counted != found { differences.append("\(name): \(what) is \(counted), the structures say \(found)") }
     }
     let found = unsafe zones[zone].recount { differences.append("\(name): \($0)") }
-    unsafe expect("the free count", zones[zone].free, found.free)
-    for index in 0..<63 {
+    unsafe expect("the free count", zones[zone].free + zones[zone].isolated, found.free)
+    unsafe expect("the count of isolated free frames", zones[zone].isolated, found.isolated)
+    for index in 0..<84 {
       unsafe expect(
         "the number of free chunks of order \(index % 21), mobility \(index / 21)", zones[zone].chunks[index],
         found.chunks[index])
     }
     // Reading all blocks of a machine of many TiB takes too long.
     if unsafe zones[zone].blockCount <= 1 << 16 {
-      var strange = [0, 0, 0]
+      var strange = [Int](repeating: 0, count: Zone.mobilities)
       for block in unsafe 0..<zones[zone].blockCount { strange[unsafe zones[zone].mobility(ofBlock: block)] += 1 }
       unsafe expect("the count of unmovable blocks", zones[zone].strangeBlocks[0], strange[0])
-      unsafe expect("the count of reclaimable blocks", zones[zone].strangeBlocks[1], strange[2])
+      unsafe expect("the count of reclaimable blocks", zones[zone].strangeBlocks[2], strange[2])
+      unsafe expect("the count of isolated blocks", zones[zone].isolatedBlocks, strange[Zone.isolation])
     }
     let listed = verifyLists(zone, name, &differences)
     var allocated = 0
@@ -56,7 +58,8 @@ extension PhysicalMemory {
       covered = frame
       block = next + 1
     }
-    unsafe expect("managed less free", zones[zone].managed - zones[zone].free - listed, allocated)
+    unsafe expect(
+      "managed less free", zones[zone].managed - zones[zone].free - zones[zone].isolated - listed, allocated)
     for kind in kinds.indices {
       var counted = unsafe zones[zone].kinds[kind]
       for cpu in unsafe zones[zone].registered { unsafe counted += list(zone, cpu).pointee.kinds[kind] }

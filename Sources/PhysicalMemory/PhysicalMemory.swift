@@ -13,14 +13,14 @@ public import Topology
   let layout: MachineLayout
   let store: ByteStore
   let table: FrameTable
-  private let tableMapping: HostMapping
+  let tableMapping: HostMapping
   private let blockMapping: HostMapping
   private let listMapping: HostMapping
   private let zoneMetadata: HostMapping
   /// Where each zone's metadata begins in `zoneMetadata`, and its size.
   private let metadataParts: [Range<Int>]
 
-  /// Constant but for their contents; `zoneCount` of them, by node, then by kind.
+  /// Constant but for their contents; `zoneCount` of them, by node, then by kind: one of each kind a node, populated or not.
   let zones: UnsafeMutablePointer<Zone>
   /// Each zone's lock: apart, so that an access to a zone as a whole is none to its lock.
   let zoneLocks: UnsafeMutablePointer<Lock>
@@ -29,17 +29,28 @@ public import Topology
   let cpuLimit: Int
   let router: Router
   /// `Router`'s, at hand for the hot path.
-  private let sections: HostArray<UInt16>
+  private let sections: RoutingTable
   private let sectionShift: Int
-  /// Guards the next three; taken before all other locks.
+  /// Guards what follows; taken before all other locks.
   let tuning = Lock()
+  /// Isolations in force in the low 16 bits, above them how many there have been: what is freed while there are any takes the long way
+  /// round the CPUs' lists.
+  let isolations = Atomic<UInt64>(0)
+  /// Frames that were taken out for good (`num_poisoned_pages`).
+  let poisoned = Atomic<Int>(0)
   var currentTunables = MemoryTunables(
     hybridThreshold: 512, minFreeKilobytes: 0, watermarkScaleFactor: 10, lowmemReserveRatio: [], listHigh: nil)
   var currentReclaimer: (any FrameReclaimer)?
   var currentMover: (any FrameMover)?
+  /// What was set for `min_free_kbytes` last; nil while it follows memory's size.
+  var chosenMinFree: UInt64?
+  /// Frames that are held for good and were said to be broken.
+  var brokenFrames: Set<FrameNumber> = []
+  /// What memory there is.
+  var plugged = PluggedMemory()
 
   /// - Throws: `overlappingReservations`; `hostRefusedMapping`.
-  /// - Complexity: O(nodes * (ranges + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.
+  /// - Complexity: O(nodes * (ranges + zones + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.
   public convenience init(_ description: MachineDescription) throws(MemoryError) {
     try self.init(
       description,
@@ -52,20 +63,16 @@ public import Topology
   init(_ description: MachineDescription, zones spans: [MachineLayout.Span], frameSize: FrameSize) throws(MemoryError) {
     self.description = description
     self.frameSize = frameSize
-    layout = try MachineLayout(description, zones: spans, frameSize: frameSize)
-    let shift = UInt64(frameSize.shift)
-    store = try ByteStore(
-      ranges: layout.memory.map { UInt64($0.lowerBound) << shift..<UInt64($0.upperBound) << shift },
-      frameSize: frameSize)
+    (layout, store) = try Self.place(description, spans, frameSize)
     bytes = PhysicalBytes(store)
-    tableMapping = try HostMapping(size: layout.frameLimit * FrameTable.entrySize, access: .readWrite)
-    blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.frameLimit), access: .readWrite)
-    table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.frameLimit)
+    tableMapping = try HostMapping(size: layout.reachLimit * FrameTable.entrySize, access: .readWrite)
+    blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
+    table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
     zoneCount = layout.zones.count
     cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
     listMapping = try HostMapping(size: zoneCount * cpuLimit * CPUList.stride, access: .readWrite)
     var parts: [Range<Int>] = []
-    let zoneLayouts = layout.zones.map { Zone.Layout(start: $0.start, end: $0.end) }
+    let zoneLayouts = layout.zones.map { Zone.Layout(reach: $0.reach) }
     for part in zoneLayouts {
       let start = parts.last?.upperBound ?? 0
       parts.append(start..<start + (part.size + HostMapping.page - 1) & ~(HostMapping.page - 1))
@@ -84,13 +91,25 @@ public import Topology
       unsafe (zoneLocks + index).initialize(to: Lock())
       unsafe (zones + index).initialize(
         to: Zone(
-          nodeIndex: zone.nodeIndex, node: description.nodes[zone.nodeIndex].id, kind: zone.kind, start: zone.start,
-          end: zone.end,
+          nodeIndex: zone.nodeIndex, node: description.nodes[zone.nodeIndex].id, kind: zone.kind, reach: zone.reach,
           present: zone.present, layout: zoneLayouts[index], metadata: zoneMetadata.base + parts[index].lowerBound))
       seed(index)
     }
+    plugged = initialMemory()
     currentTunables = defaultTunables()
     applyTunables()
+  }
+
+  /// Each node's memory as the machine is made with it.
+  private func initialMemory() -> PluggedMemory {
+    var memory = PluggedMemory()
+    for (index, node) in description.nodes.enumerated() {
+      for range in node.memory {
+        let frames = frameSize.framesInside(range)
+        if frames.count.rawValue > 0 { memory.add(Int(frames.start.rawValue)..<Int(frames.end.rawValue), to: index) }
+      }
+    }
+    return memory
   }
 
   deinit {
@@ -100,6 +119,24 @@ public import Topology
     unsafe zoneLocks.deallocate()
   }
 
+  /// A machine's frames and bytes, with room for more where the host has address space for it.
+  private static func place(
+    _ description: MachineDescription, _ spans: [MachineLayout.Span], _ frameSize: FrameSize
+  ) throws(MemoryError) -> (MachineLayout, ByteStore) {
+    let shift = UInt64(frameSize.shift)
+    func store(_ layout: MachineLayout) throws(MemoryError) -> ByteStore {
+      try ByteStore(
+        ranges: layout.memory.map { UInt64($0.lowerBound) << shift..<UInt64($0.upperBound) << shift },
+        reach: layout.reachLimit << Int(shift), frameSize: frameSize)
+    }
+    let layout = try MachineLayout(description, zones: spans, frameSize: frameSize)
+    do throws(MemoryError) { return (layout, try store(layout)) } catch {
+      guard case .hostRefusedMapping = error else { throw error }
+    }
+    let fixed = try MachineLayout(description, zones: spans, frameSize: frameSize, grows: false)
+    return (fixed, try store(fixed))
+  }
+
   /// Gives a zone all that it manages.
   private func seed(_ zone: Int) {
     for range in layout.zones[zone].present {
@@ -107,20 +144,28 @@ public import Topology
     }
   }
 
-  /// Back to the state after making: nothing allocated, all counters zero, bytes given back to the host.
+  /// Back to the state after making: nothing allocated, all counters zero, bytes given back to the host, memory where it was.
   ///
   /// Whoever holds frames must have let go of them.
   public func reset() {
+    tuning.lock()
+    defer { tuning.unlock() }
+    plugged = initialMemory()
     withEverythingLocked {
-      store.discardAll()
+      store.reset()
+      poisoned.store(0, ordering: .relaxed)
+      brokenFrames = []
       tableMapping.discard(offset: 0, size: tableMapping.size)
       blockMapping.discard(offset: 0, size: blockMapping.size)
       zoneMetadata.discard(offset: 0, size: zoneMetadata.size)
       for zone in 0..<zoneCount {
         for cpu in unsafe zones[zone].registered { unsafe list(zone, cpu).pointee.clear() }
-        unsafe zones[zone].clear()
+        unsafe zones[zone].clear(present: layout.zones[zone].present)
         seed(zone)
       }
+      router.rebuild(description, layout)
+      if chosenMinFree == nil { followMinFree() }
+      applyTunables()
     }
   }
 
@@ -151,7 +196,7 @@ public import Topology
   /// A sixteenth of the zone is kept, so that what is freed and allocated again in turn stays committed.
   @inline(__always)
   func discardIfMany(_ zone: Int) {
-    let limit = unsafe max(64, zones[zone].blockCount >> 4)
+    let limit = unsafe max(64, zones[zone].managed >> 13)
     if unsafe zones[zone].discardableCount > limit { discardFreeBlocks(zone) }
   }
 
@@ -183,7 +228,13 @@ public import Topology
 
   /// The zones that the node has memory in, lowest first.
   public func zones(of node: NodeID) -> [ZoneKind] {
-    layout.zones.filter { description.nodes[$0.nodeIndex].id == node }.map(\.kind)
+    guard let index = router.nodeIndex(node) else { return [] }
+    return zones(at: index).filter { router.isPopulated($0) }.map { layout.zones[$0].kind }
+  }
+
+  /// Whether any node has memory in zones of that kind.
+  func hasMemory(in kind: ZoneKind) -> Bool {
+    layout.zones.indices.contains { layout.zones[$0].kind == kind && router.isPopulated($0) }
   }
 
   /// The nodes that serve a request of the node's, best first; empty where there is no such node.

@@ -8,14 +8,16 @@ public struct PhysicalSnapshot: Equatable, Sendable {
 
   public struct NodeSnapshot: Equatable, Sendable {
     public var node: NodeID
-    /// Lowest first; none on a memory-less node.
+    /// Those that have memory, lowest first; none on a memory-less node.
     public var zones: [ZoneSnapshot]
+    /// Those of the machine's kinds that the node has no memory in, lowest first: all zero, but they get memory when it is put there.
+    public var emptyZones: [ZoneSnapshot]
     /// Frames by who holds them. Index: `FrameOwner.Kind.rawValue`.
     public var framesByOwner: [FrameCount]
     public var present: FrameCount { zones.reduce(.zero) { $0 + $1.present } }
     public var managed: FrameCount { zones.reduce(.zero) { $0 + $1.managed } }
     public var free: FrameCount { zones.reduce(.zero) { $0 + $1.free } }
-    public var used: FrameCount { managed - free }
+    public var used: FrameCount { zones.reduce(.zero) { $0 + $1.used } }
     public var reserved: FrameCount { present - managed }
     public var numa: NUMACounters { zones.reduce(NUMACounters()) { $0 + $1.numa } }
     public func frames(of kind: FrameOwner.Kind) -> FrameCount { framesByOwner[Int(kind.rawValue)] }
@@ -34,11 +36,15 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     public var free: FrameCount
     /// Free frames in CPU lists, of orders 0 to 3 and of order 9.
     public var listed: FrameCount
+    /// Free frames in isolated blocks, which nobody gets; `free` leaves them out, as NR_FREE_PAGES does.
+    public var isolated: FrameCount
     /// Free chunks of orders 0 to 9, and in 10 those of that order and above in chunks of order 10, as a buddy system would have them. CPU lists
-    /// are left out.
+    /// are left out, isolated blocks are not.
     public var freeByOrder: [Int]
     /// Free chunks of each order 0 to 20, by mobility (`Mobility.rawValue`); CPU lists are left out.
     public var freeByMobility: [[Int]]
+    /// Free chunks of each order 0 to 20 in isolated blocks.
+    public var isolatedByOrder: [Int]
     public var watermarks: Marks
     public var numa: NUMACounters
     /// Frames that were handed out since the start.
@@ -53,10 +59,13 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     /// What every CPU's list may hold, used or not, in frames, and how many it moves at once.
     public var listHigh: Int
     public var listBatch: Int
-    /// Blocks of 512 frames by mobility (`Mobility.rawValue`), partly present ones among them. What nobody ever had is movable.
+    /// Blocks of 512 frames by mobility (`Mobility.rawValue`), partly present ones among them, isolated ones left out. What nobody ever had
+    /// is movable.
     public var blocksByMobility: [Int]
-    public var used: FrameCount { managed - free }
+    public var isolatedBlocks: Int
+    public var used: FrameCount { managed - free - isolated }
     public var reserved: FrameCount { present - managed }
+    public var isPopulated: Bool { present.rawValue > 0 }
   }
 
   /// A zone's watermarks, as zoneinfo has them.

@@ -1,91 +1,128 @@
 internal import MemoryTypes
+internal import Synchronization
 internal import Topology
 
-/// The constant tables that lead from CPUs, nodes and frames to zones.
-struct Router: ~Copyable, Sendable {
-  /// By node index: the node indices that stand in for it.
-  let orders: [[Int]]
+/// The tables that lead from CPUs, nodes and frames to zones.
+///
+/// They are read without a lock, also while memory comes and goes. Each number is read and changed as a whole, and whoever followed one to a
+/// zone takes that zone's lock and finds there what is true: at worst a zone that has nothing (any more), and `changes` is another than before.
+struct Router: ~Copyable, @unchecked Sendable {
   /// By node index: how many CPUs it has.
   let cpuCounts: [Int]
+  private let nodeCount: Int
+  private let zoneCount: Int
   /// By node number: the node's index, -1 where there is none.
   private let nodeIndices: [Int16]
   /// By CPU number: its node's index, -1 where there is none.
   private let homes: HostArray<Int16>
   /// By CPU number and highest zone kind: the zone that is asked first, where it is of the CPU's own node; else `none`.
-  private let localZones: HostArray<UInt16>
-  /// By node index and highest zone kind: the zones that may serve, best first (Linux's zonelists).
-  private let lists: [[UInt16]]
+  private let localZones: RoutingTable
+  /// By node index and highest zone kind: the zones that may serve, best first, `none` behind them (Linux's zonelists).
+  private let lists: RoutingTable
   static let none = UInt16.max
-  /// Kinds of zones that the machine has.
-  private let kinds: Set<ZoneKind>
+  /// By zone: 1 where it is populated.
+  private let populated: RoutingTable
   /// By section of 2^sectionShift frames: the zone's index + 1, 0 where there is no memory, `mixed` where there are several.
-  let sections: HostArray<UInt16>
+  let sections: RoutingTable
   let sectionShift: Int
   static let mixed = UInt16.max
-  /// All memory, ascending: the first frames, and what lies there.
-  private let starts: [Int]
-  let parts: [(frames: Range<Int>, zone: Int)]
+  /// What is looked at seldom.
+  private let plan = RoutingPlan()
   /// Holds the tables that the hot paths read.
   private let mapping: HostMapping
 
   init(_ description: MachineDescription, _ layout: MachineLayout) throws(MemoryError) {
     let nodes = description.nodes
-    var hasMemory = [Bool](repeating: false, count: nodes.count)
-    for zone in layout.zones { hasMemory[zone.nodeIndex] = true }
-    orders = FallbackOrder.orders(of: description, hasMemory: hasMemory)
+    nodeCount = nodes.count
+    zoneCount = layout.zones.count
     var nodeIndices = [Int16](repeating: -1, count: (nodes.map(\.id.rawValue).max() ?? -1) + 1)
     for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
     self.nodeIndices = nodeIndices
     cpuCounts = nodes.map { node in description.cpus.count { $0.node == node.id } }
-    kinds = Set(layout.zones.map(\.kind))
-    var lists: [[UInt16]] = []
-    for order in orders {
-      for kind in ZoneKind.allCases {
-        // Node by node; within a node from the highest zone down (`build_zonerefs_node`).
-        lists.append(
-          order.flatMap { node in
-            layout.zones.indices.reversed().filter {
-              layout.zones[$0].nodeIndex == node && layout.zones[$0].kind <= kind
-            }
-            .map { UInt16($0) }
-          })
-      }
-    }
-    self.lists = lists
-    // At most 65536 sections, of a block at least.
-    let limit = layout.frameLimit
+    // At most 65536 sections, of a block at least, unless those were larger than what is plugged at once.
+    let limit = layout.reachLimit
     var shift = 9
-    while limit >> shift > 1 << 16 { shift += 1 }
+    while limit >> shift > 1 << 16, 2 << shift <= max(512, layout.blockFrames) { shift += 1 }
     sectionShift = shift
     let sectionCount = limit >> shift + 1
     let cpuCount = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
-    mapping = try HostMapping(size: (sectionCount + cpuCount * 7) * 2, access: .readWrite)
-    // SAFETY: three arrays one behind the other in a mapping of their joint size.
-    unsafe sections = HostArray(mapping.base, count: sectionCount)
+    let listCount = nodes.count * 6 * (zoneCount + 1)
+    mapping = try HostMapping(size: (sectionCount + cpuCount * 7 + listCount + zoneCount) * 2, access: .readWrite)
+    // SAFETY: arrays one behind the other in a mapping of their joint size.
+    unsafe sections = RoutingTable(mapping.base, count: sectionCount)
     unsafe homes = HostArray(mapping.base + sectionCount * 2, count: cpuCount)
-    unsafe localZones = HostArray(mapping.base + (sectionCount + cpuCount) * 2, count: cpuCount * 6)
+    unsafe localZones = RoutingTable(mapping.base + (sectionCount + cpuCount) * 2, count: cpuCount * 6)
+    unsafe lists = RoutingTable(mapping.base + (sectionCount + cpuCount * 7) * 2, count: listCount)
+    unsafe populated = RoutingTable(
+      mapping.base + (sectionCount + cpuCount * 7 + listCount) * 2, count: zoneCount)
     for cpu in 0..<cpuCount { homes[cpu] = -1 }
-    for cpu in description.cpus {
-      let node = Int(nodeIndices[cpu.node.rawValue])
-      homes[cpu.id.rawValue] = Int16(node)
-      for kind in 0..<6 {
-        let first = lists[node * 6 + kind].first
-        let isLocal = first.map { layout.zones[Int($0)].nodeIndex == node } ?? false
-        localZones[cpu.id.rawValue * 6 + kind] = isLocal ? first ?? Self.none : Self.none
-      }
-    }
-    parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
+    for cpu in description.cpus { homes[cpu.id.rawValue] = Int16(nodeIndices[cpu.node.rawValue]) }
+    rebuild(description, layout)
+  }
+
+  /// As at boot: all of a machine's memory is there, nothing else, and no CPU is known yet.
+  func rebuild(_ description: MachineDescription, _ layout: MachineLayout) {
+    let parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
       .sorted { $0.frames.lowerBound < $1.frames.lowerBound }
-    starts = parts.map(\.frames.lowerBound)
+    plan.set(parts)
+    sections.clear()
     for part in parts {
-      let first = part.frames.lowerBound >> shift
-      let last = (part.frames.upperBound - 1) >> shift
+      let first = part.frames.lowerBound >> sectionShift
+      let last = (part.frames.upperBound - 1) >> sectionShift
       for section in first...last {
-        let whole = part.frames.lowerBound <= section << shift && part.frames.upperBound >= (section + 1) << shift
+        let whole =
+          part.frames.lowerBound <= section << sectionShift && part.frames.upperBound >= (section + 1) << sectionShift
         sections[section] = whole ? UInt16(part.zone + 1) : Self.mixed
       }
     }
+    setLists(description, layout, populated: layout.zones.map { !$0.present.isEmpty }, cpusAreKnown: false)
   }
+
+  /// Notes that whole sections of frames are a zone's now; with no zone: nobody's. All zones are locked.
+  func move(_ frames: Range<Int>, to zone: Int?) {
+    plan.move(frames, to: zone)
+    for section in frames.lowerBound >> sectionShift..<frames.upperBound >> sectionShift {
+      sections[section] = zone.map { UInt16($0 + 1) } ?? 0
+    }
+  }
+
+  /// Follows zones that have got their first memory or lost their last (`build_all_zonelists`). All zones are locked.
+  func setLists(
+    _ description: MachineDescription, _ layout: MachineLayout, populated isPopulated: [Bool], cpusAreKnown: Bool
+  ) {
+    var hasMemory = [Bool](repeating: false, count: nodeCount)
+    for (index, zone) in layout.zones.enumerated() where isPopulated[index] { hasMemory[zone.nodeIndex] = true }
+    let orders = FallbackOrder.orders(
+      of: description, hasMemory: hasMemory, cpuCounts: cpusAreKnown ? cpuCounts : nil)
+    plan.set(orders: orders)
+    for zone in 0..<zoneCount { populated[zone] = isPopulated[zone] ? 1 : 0 }
+    for (node, order) in orders.enumerated() {
+      for kind in 0..<6 {
+        var next = (node * 6 + kind) * (zoneCount + 1)
+        // Node by node; within a node from the highest zone down (`build_zonerefs_node`).
+        for other in order {
+          for zone in (other * layout.kindCount..<(other + 1) * layout.kindCount).reversed()
+          where isPopulated[zone] && Int(layout.zones[zone].kind.rawValue) <= kind {
+            lists[next] = UInt16(zone)
+            next += 1
+          }
+        }
+        lists[next] = Self.none
+      }
+    }
+    for cpu in description.cpus {
+      let node = home(cpu.id)
+      for kind in 0..<6 {
+        let first = lists[(node * 6 + kind) * (zoneCount + 1)]
+        let isLocal = first != Self.none && layout.zones[Int(first)].nodeIndex == node
+        localZones[cpu.id.rawValue * 6 + kind] = isLocal ? first : Self.none
+      }
+    }
+    plan.changes.add(1, ordering: .releasing)
+  }
+
+  /// How often lists have changed: who found nothing and sees another number than before looks again.
+  var changes: UInt64 { plan.changes.load(ordering: .acquiring) }
 
   func nodeIndex(_ node: NodeID) -> Int? {
     guard nodeIndices.indices.contains(node.rawValue), nodeIndices[node.rawValue] >= 0 else { return nil }
@@ -103,18 +140,125 @@ struct Router: ~Copyable, Sendable {
   func localZone(_ cpu: CPUID, _ kind: ZoneKind) -> UInt16 { localZones[cpu.rawValue &* 6 &+ Int(kind.rawValue)] }
 
   @inline(__always)
-  func zoneList(_ node: Int, _ kind: ZoneKind) -> [UInt16] { lists[node * 6 + Int(kind.rawValue)] }
+  func zoneList(_ node: Int, _ kind: ZoneKind) -> ZoneList {
+    ZoneList(table: lists, start: (node * 6 + Int(kind.rawValue)) * (zoneCount + 1))
+  }
 
-  func has(_ kind: ZoneKind) -> Bool { kinds.contains(kind) }
+  func isPopulated(_ zone: Int) -> Bool { populated[zone] != 0 }
 
   /// The zone of a frame in a section that has several; -1 where there is no memory.
-  func searchZone(of frame: Int) -> Int {
-    var low = 0
-    var high = starts.count
-    while low < high {
-      let middle = (low + high) / 2
-      if starts[middle] <= frame { low = middle + 1 } else { high = middle }
+  func searchZone(of frame: Int) -> Int { plan.zone(of: frame) }
+
+  /// All memory, ascending: frames, and the zone that they are in.
+  var parts: [(frames: Range<Int>, zone: Int)] { plan.allParts }
+
+  /// By node index: the node indices that stand in for it.
+  var orders: [[Int]] { plan.allOrders }
+}
+
+/// Small numbers in host memory, each read and written as a whole, in no order with others.
+@safe struct RoutingTable: @unchecked Sendable {
+  private let base: UnsafeMutablePointer<Atomic<UInt16>>
+  let count: Int
+
+  init(_ base: UnsafeMutableRawPointer, count: Int) {
+    // SAFETY: the caller hands over `count` zeroed words, used as this type alone; zero is a valid Atomic.
+    unsafe self.base = base.bindMemory(to: Atomic<UInt16>.self, capacity: count)
+    self.count = count
+  }
+
+  @inline(__always)
+  subscript(_ index: Int) -> UInt16 {
+    get {
+      assert(index >= 0 && index < count)
+      // SAFETY: inside the table, as asserted. Relaxed: what is read leads to a zone, whose lock orders the rest.
+      return unsafe base[index].load(ordering: .relaxed)
     }
-    return low > 0 && parts[low - 1].frames.contains(frame) ? parts[low - 1].zone : -1
+    nonmutating set {
+      assert(index >= 0 && index < count)
+      // SAFETY: as above.
+      unsafe base[index].store(newValue, ordering: .relaxed)
+    }
+  }
+
+  /// Sets all to 0, touching what is not.
+  func clear() { for index in 0..<count where self[index] != 0 { self[index] = 0 } }
+}
+
+/// Zones, best first, as they stand in a table that may change meanwhile.
+struct ZoneList: Sequence {
+  let table: RoutingTable
+  let start: Int
+
+  struct Iterator: IteratorProtocol {
+    let table: RoutingTable
+    var position: Int
+    @inline(__always)
+    mutating func next() -> Int? {
+      let zone = table[position]
+      if zone == Router.none { return nil }
+      position += 1
+      return Int(zone)
+    }
+  }
+
+  @inline(__always)
+  func makeIterator() -> Iterator { Iterator(table: table, position: start) }
+  @inline(__always)
+  var first: Int? {
+    let zone = table[start]
+    return zone == Router.none ? nil : Int(zone)
+  }
+}
+
+/// The part of the router that is behind a lock.
+private final class RoutingPlan: @unchecked Sendable {
+  let changes = Atomic<UInt64>(0)
+  private let lock = Lock()
+  // Guarded by `lock`.
+  private var parts: [(frames: Range<Int>, zone: Int)] = []
+  private var orders: [[Int]] = []
+
+  var allParts: [(frames: Range<Int>, zone: Int)] { lock.withLock { parts } }
+  var allOrders: [[Int]] { lock.withLock { orders } }
+  func set(_ parts: [(frames: Range<Int>, zone: Int)]) { lock.withLock { self.parts = parts } }
+  func set(orders: [[Int]]) { lock.withLock { self.orders = orders } }
+
+  /// Cuts the frames out of whose they were, and gives them to the zone.
+  func move(_ frames: Range<Int>, to zone: Int?) {
+    lock.withLock {
+      var moved: [(frames: Range<Int>, zone: Int)] = []
+      for part in parts {
+        if part.frames.lowerBound < frames.lowerBound {
+          moved.append((part.frames.lowerBound..<min(part.frames.upperBound, frames.lowerBound), part.zone))
+        }
+        if part.frames.upperBound > frames.upperBound {
+          moved.append((max(part.frames.lowerBound, frames.upperBound)..<part.frames.upperBound, part.zone))
+        }
+      }
+      if let zone { moved.append((frames, zone)) }
+      moved.sort { $0.frames.lowerBound < $1.frames.lowerBound }
+      parts = []
+      for part in moved {
+        if let last = parts.last, last.zone == part.zone, last.frames.upperBound == part.frames.lowerBound {
+          parts[parts.count - 1].frames = last.frames.lowerBound..<part.frames.upperBound
+        } else {
+          parts.append(part)
+        }
+      }
+    }
+  }
+
+  /// The zone whose part holds the frame; -1 where none does.
+  func zone(of frame: Int) -> Int {
+    lock.withLock {
+      var low = 0
+      var high = parts.count
+      while low < high {
+        let middle = (low + high) / 2
+        if parts[middle].frames.lowerBound <= frame { low = middle + 1 } else { high = middle }
+      }
+      return low > 0 && parts[low - 1].frames.contains(frame) ? parts[low - 1].zone : -1
+    }
   }
 }

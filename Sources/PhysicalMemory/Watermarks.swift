@@ -54,6 +54,7 @@ extension PhysicalMemory {
     }
     new.listHigh = tunables.listHigh.map { max(1, min(1 << 20, $0)) }
     tuning.withLock {
+      if new.minFreeKilobytes != currentTunables.minFreeKilobytes { chosenMinFree = new.minFreeKilobytes }
       currentTunables = new
       withEverythingLocked { applyTunables() }
     }
@@ -66,13 +67,25 @@ extension PhysicalMemory {
 
   /// The machine's setting, and for the rest Linux's defaults for it (`calculate_min_free_kbytes`, mm/page_alloc.c).
   func defaultTunables() -> MemoryTunables {
-    let frames = (0..<zoneCount).reduce(0) { unsafe zones[$1].kind <= .normal ? $0 + zones[$1].managed : $0 }
-    let kilobytes = UInt64(frames) << UInt64(frameSize.shift - 10)
-    return MemoryTunables(
-      hybridThreshold: description.settings.hybridThreshold,
-      minFreeKilobytes: max(128, min(262_144, Self.squareRoot(kilobytes * 16))),
+    MemoryTunables(
+      hybridThreshold: description.settings.hybridThreshold, minFreeKilobytes: calculatedMinFree(),
       watermarkScaleFactor: 10,
       lowmemReserveRatio: [256, 256, 32, 0, 0, 0], listHigh: nil)
+  }
+
+  /// In KiB, before it is brought between 128 and 262144: what zones hold above their high watermarks decides (`nr_free_buffer_pages`).
+  private func calculatedMinFree() -> UInt64 {
+    let frames = (0..<zoneCount).reduce(0) {
+      unsafe zones[$1].kind <= .normal ? $0 + max(0, zones[$1].managed - zones[$1].watermarks.high) : $0
+    }
+    let kilobytes = UInt64(frames) << UInt64(frameSize.shift - 10)
+    return max(128, min(262_144, Self.squareRoot(kilobytes * 16)))
+  }
+
+  /// Follows the size of memory, unless somebody has chosen a larger value (`calculate_min_free_kbytes`). `tuning` is locked.
+  func followMinFree() {
+    let calculated = calculatedMinFree()
+    if calculated > chosenMinFree ?? 0 { currentTunables.minFreeKilobytes = calculated }
   }
 
   /// The largest integer whose square is not above `value`, which is below 2^60 (Linux's `int_sqrt`).
@@ -106,10 +119,8 @@ extension PhysicalMemory {
       if ratio > 0, managed > 0 {
         for kind in unsafe Int(zones[zone].kind.rawValue) + 1..<6 {
           var above = 0
-          for other in 0..<zoneCount
-          where unsafe zones[other].nodeIndex == zones[zone].nodeIndex && zones[other].kind > zones[zone].kind
-            && Int(zones[other].kind.rawValue) <= kind
-          { unsafe above += zones[other].managed }
+          for other in zone + 1..<zones(at: nodeIndex(ofZone: zone)).upperBound
+          where unsafe Int(zones[other].kind.rawValue) <= kind { unsafe above += zones[other].managed }
           marks.protection[kind] = above / ratio
         }
       }

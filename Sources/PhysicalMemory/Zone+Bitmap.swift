@@ -187,8 +187,8 @@ extension Zone {
     let old = self.mobility(ofBlock: block)
     if old == mobility { return }
     blockMobility[block] = UInt8(truncatingIfNeeded: mobility ^ 1)
-    if old != 1 { unsafe strangeBlocks[unchecked: old >> 1] &-= 1 }
-    if mobility != 1 { unsafe strangeBlocks[unchecked: mobility >> 1] &+= 1 }
+    if old != 1 { unsafe strangeBlocks[unchecked: old] &-= 1 }
+    if mobility != 1 { unsafe strangeBlocks[unchecked: mobility] &+= 1 }
   }
 
   /// How many free chunks of each order 0 to 8 the block's bitmap has.

@@ -3,7 +3,7 @@
 /// A free chunk lies in the tree of the mobility of its first block, so that whoever knows the chunk finds it.
 extension Zone {
   @inline(__always)
-  private func leaf(_ frame: Int, _ order: Int) -> Int { frame >> order - start >> order }
+  private func leaf(_ frame: Int, _ order: Int) -> Int { frame >> order - reach.lowerBound >> order }
 
   @inline(__always)
   func mobility(ofChunkAt frame: Int) -> Int { mobility(ofBlock: frame >> 9 - firstBlock) }
@@ -30,8 +30,8 @@ extension Zone {
   @inline(__always)
   func isFreeChunk(_ frame: Int, _ order: Int) -> Bool {
     let block = frame >> 9 - firstBlock
-    // A chunk that begins before the zone does is never free as a whole.
-    guard block >= 0, frame < end else { return false }
+    // A chunk that begins before the zone can is never free as a whole.
+    guard block >= 0, frame < reach.upperBound else { return false }
     return buddyTree(mobility(ofBlock: block), order).contains(leaf(frame, order))
   }
 
@@ -46,7 +46,7 @@ extension Zone {
     var order = order
     while order < Zone.maximumOrder {
       let buddy = frame ^ (1 << order)
-      guard isFreeChunk(buddy, order) else { break }
+      guard isFreeChunk(buddy, order), mayMerge(frame, buddy) else { break }
       removeChunk(buddy, order, mobility(ofChunkAt: buddy))
       frame &= ~(1 << order)
       order += 1
@@ -61,7 +61,7 @@ extension Zone {
     if mask == 0 { return nil }
     let from = order + mask.trailingZeroBitCount
     guard let leaf = buddyTree(mobility, from).first else { return nil }
-    let frame = (leaf + start >> from) << from
+    let frame = (leaf + reach.lowerBound >> from) << from
     removeChunk(frame, from, mobility)
     split(frame, from, to: order)
     return frame
@@ -80,7 +80,7 @@ extension Zone {
       let tree = buddyTree(mobility, from)
       var next = tree.next(from: 0)
       while let leaf = next {
-        let frame = (leaf + start >> from) << from
+        let frame = (leaf + reach.lowerBound >> from) << from
         if frame & (alignment - 1) == 0 {
           removeChunk(frame, from, mobility)
           split(frame, from, to: order)

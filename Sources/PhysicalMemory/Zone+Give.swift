@@ -5,6 +5,7 @@ extension Zone {
   /// - Complexity: O(log zone) a block touched.
   @inline(__always)
   mutating func give(_ frame: Int, _ count: Int) {
+    if isolatedBlocks != 0 { return giveBesideIsolated(frame, count) }
     free += count
     let offset = frame & 511
     if offset + count <= 512, count < 512 {

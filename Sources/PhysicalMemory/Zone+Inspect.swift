@@ -25,20 +25,23 @@ extension Zone {
   }
 
   struct Recount {
+    /// Isolated ones included.
     var free = 0
-    var chunks = InlineArray<63, Int>(repeating: 0)
+    var isolated = 0
+    var chunks = InlineArray<84, Int>(repeating: 0)
   }
 
   /// What the bitmaps and the buddy trees hold, counted anew. `report` gets a sentence for each structure that contradicts another.
   func recount(_ report: (String) -> Void) -> Recount {
     var found = Recount()
-    for mobility in 0..<3 {
+    for mobility in 0..<Zone.mobilities {
       for order in 9...Zone.maximumOrder {
         let tree = buddyTree(mobility, order)
         var next = tree.next(from: 0)
         while let leaf = next {
-          let frame = (leaf + start >> order) << order
+          let frame = (leaf + reach.lowerBound >> order) << order
           found.free += 1 << order
+          if mobility == Zone.isolation { found.isolated += 1 << order }
           found.chunks[mobility * 21 + order] += 1
           if frame < start || frame + 1 << order > end {
             report("free chunk \(frame) of order \(order) reaches out of the zone")
@@ -48,7 +51,7 @@ extension Zone {
           if order < 14, blocks.contains(where: { used[$0] != 0 }) {
             report("free chunk \(frame) is taken apart as well")
           }
-          if order < Zone.maximumOrder, isFreeChunk(frame ^ 1 << order, order) {
+          if order < Zone.maximumOrder, isFreeChunk(frame ^ 1 << order, order), mayMerge(frame, frame ^ 1 << order) {
             report("free chunk \(frame) is not merged with its buddy")
           }
           next = tree.next(from: leaf + 1)
@@ -74,9 +77,10 @@ extension Zone {
     let free = 512 - taken
     found.free += free
     let mobility = mobility(ofBlock: block)
+    if mobility == Zone.isolation { found.isolated += free }
     let counts = chunkCounts(block)
     for order in 0..<9 { found.chunks[mobility * 21 + order] += counts[order] }
-    for each in 0..<3 {
+    for each in 0..<Zone.mobilities {
       for index in 0..<Zone.classes {
         let belongs = each == mobility && free > 0 && free < 512 && index == 63 - UInt64(free).leadingZeroBitCount
         if classTree(each, index).contains(block) != belongs {

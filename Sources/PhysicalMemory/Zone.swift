@@ -17,12 +17,11 @@ struct Zone: ~Copyable {
   let nodeIndex: Int
   let node: NodeID
   let kind: ZoneKind
-  /// The first frame, and the first behind the last.
-  let start: Int
-  let end: Int
+  /// The frames that the zone may ever have: what its structures have room for.
+  let reach: Range<Int>
   let firstBlock: Int
   let blockCount: Int
-  /// What of it is memory, ascending, in frames.
+  /// What of it is memory, ascending, in frames, adjacent ranges joined; nothing in a zone that is not populated.
   var present: [Range<Int>]
   var presentFrames: Int
   /// Present less reserved.
@@ -37,8 +36,8 @@ struct Zone: ~Copyable {
   let used: HostArray<UInt16>
   /// A block's mobility, XOR 1: zero means movable, as Linux initialises `pageblock_flags`.
   let blockMobility: HostArray<UInt8>
-  /// How many blocks are unmovable, and how many reclaimable: all others are movable.
-  var strangeBlocks = InlineArray<2, Int>(repeating: 0)
+  /// How many blocks are of each mobility but movable, which all others are.
+  var strangeBlocks = InlineArray<4, Int>(repeating: 0)
   /// Blocks that are taken apart or begin a large allocation: what an enumeration looks at.
   let occupied: BitTree
   /// Whole free blocks whose bytes the host may still hold.
@@ -47,16 +46,21 @@ struct Zone: ~Copyable {
   private let treeWords: HostArray<UInt64>
   private let classShape: BitTreeShape
   /// Classes that have a block, a bit each, by mobility.
-  var classMask = InlineArray<3, UInt16>(repeating: 0)
+  var classMask = InlineArray<4, UInt16>(repeating: 0)
 
   // The buddy system
   private let buddyShapes: InlineArray<12, BitTreeShape>
   private let buddyOffsets: InlineArray<12, Int>
   /// Orders that have a free chunk, a bit each (bit 0 is order 9), by mobility.
-  var buddyMask = InlineArray<3, UInt16>(repeating: 0)
+  var buddyMask = InlineArray<4, UInt16>(repeating: 0)
 
   /// Free chunks by order, as a buddy system of orders 0 to 20 would have them. Index: mobility * 21 + order.
-  var chunks = InlineArray<63, Int>(repeating: 0)
+  var chunks = InlineArray<84, Int>(repeating: 0)
+
+  // Isolation: blocks of the fourth mobility, out of which nothing is taken
+  var isolatedBlocks = 0
+  /// Free frames in them; `free` leaves these out.
+  var isolated = 0
 
   /// Requests of at least this many frames look at the buddy system first: 1 to 512.
   var threshold = 512
@@ -80,6 +84,8 @@ struct Zone: ~Copyable {
   static let maximumOrder = 20
   static let blockFrames = 512
   static let classes = 9
+  /// `Mobility`'s, and isolation (Linux's MIGRATE_ISOLATE).
+  static let mobilities = 4
 
   /// Words of metadata that a zone over these frames takes, and where its parts begin.
   struct Layout {
@@ -95,18 +101,19 @@ struct Zone: ~Copyable {
     let size: Int
     let treeWords: Int
 
-    init(start: Int, end: Int) {
-      firstBlock = start >> 9
-      blocks = (end - 1) >> 9 - firstBlock + 1
+    init(reach: Range<Int>) {
+      firstBlock = reach.lowerBound >> 9
+      blocks = max(1, (reach.upperBound - 1) >> 9 - firstBlock + 1)
       classShape = BitTreeShape(leaves: blocks)
-      // 27 class trees, then two more of the same shape, then the buddy trees.
-      var words = classShape.words * 29
+      // The class trees, then two more of the same shape, then the buddy trees.
+      var words = classShape.words * (Zone.mobilities * Zone.classes + 2)
       buddyShapes = InlineArray(repeating: classShape)
       for order in 9...Zone.maximumOrder {
-        let shape = BitTreeShape(leaves: (end - 1) >> order - start >> order + 1)
+        let leaves = (reach.upperBound - 1) >> order - reach.lowerBound >> order + 1
+        let shape = BitTreeShape(leaves: max(1, leaves))
         buddyShapes[order - 9] = shape
         buddyOffsets[order - 9] = words
-        words += shape.words * 3
+        words += shape.words * Zone.mobilities
       }
       usedOffset = blocks * 64
       mobilityOffset = usedOffset + (blocks * 2 + 63) & ~63
@@ -118,14 +125,13 @@ struct Zone: ~Copyable {
 
   /// A zone without a free frame; `give` what it manages.
   init(
-    nodeIndex: Int, node: NodeID, kind: ZoneKind, start: Int, end: Int, present: [Range<Int>], layout: Layout,
+    nodeIndex: Int, node: NodeID, kind: ZoneKind, reach: Range<Int>, present: [Range<Int>], layout: Layout,
     metadata: UnsafeMutableRawPointer
   ) {
     self.nodeIndex = nodeIndex
     self.node = node
     self.kind = kind
-    self.start = start
-    self.end = end
+    self.reach = reach
     firstBlock = layout.firstBlock
     blockCount = layout.blocks
     self.present = present
@@ -139,16 +145,26 @@ struct Zone: ~Copyable {
     classShape = layout.classShape
     buddyShapes = layout.buddyShapes
     buddyOffsets = layout.buddyOffsets
-    occupied = BitTree(words: treeWords, base: classShape.words * 27, shape: classShape)
-    discardable = BitTree(words: treeWords, base: classShape.words * 28, shape: classShape)
+    let classTrees = Zone.mobilities * Zone.classes
+    occupied = BitTree(words: treeWords, base: classShape.words * classTrees, shape: classShape)
+    discardable = BitTree(words: treeWords, base: classShape.words * (classTrees + 1), shape: classShape)
   }
 
+  /// The first frame, and the first behind the last (`zone_start_pfn`, `zone_end_pfn`): 0 and 0 without memory.
+  var start: Int { present.first?.lowerBound ?? 0 }
+  var end: Int { present.last?.upperBound ?? 0 }
+
   /// Back to a zone without a free frame; the metadata is zeroed by the caller.
-  mutating func clear() {
+  mutating func clear(present: [Range<Int>]) {
+    self.present = present
+    presentFrames = present.reduce(0) { $0 + $1.count }
     managed = 0
     handedOver = 0
     strangeBlocks = InlineArray(repeating: 0)
     free = 0
+    isolatedBlocks = 0
+    isolated = 0
+    watermarks = Watermarks()
     discardableCount = 0
     classMask = InlineArray(repeating: 0)
     buddyMask = InlineArray(repeating: 0)

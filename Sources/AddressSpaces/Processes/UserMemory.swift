@@ -81,7 +81,7 @@ public final class UserMemory {
     homeNodes = settings.homeNodes
     mmu = try MMU(cpuCount: (settings.homeNodes.keys.max()?.rawValue ?? 0) + 1, kernel: kernelTable)
     random = SplitMix64(seed: settings.seed)
-    let frames = physical.bytes.size.rawValue >> kernelTable.format.pageShift
+    let frames = physical.bytes.reach.rawValue >> kernelTable.format.pageShift
     records = PageRecords(frames: frames)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
     let withMemory = physical.nodes.filter { !physical.zones(of: $0).isEmpty }

@@ -7,7 +7,7 @@ extension TableFrames {
   public convenience init(_ memory: PhysicalMemory) throws(MemoryError) {
     // SAFETY: the source keeps the memory, and this keeps the source.
     try unsafe self.init(
-      base: memory.bytes.base, size: memory.bytes.size, frameSize: memory.frameSize, source: FrameAllocation(memory))
+      base: memory.bytes.base, size: memory.bytes.reach, frameSize: memory.frameSize, source: FrameAllocation(memory))
   }
 }
 
