@@ -60,7 +60,7 @@ extension FuseServer {
     entry.ino = attributes.inode.rawValue
     entry.attr = status(attributes)
     entry.attr_timeout = Self.timeout(attributes.lifetime)
-    entry.entry_timeout = entry.attr_timeout
+    entry.entry_timeout = Self.timeout(attributes.nameLifetime)
     return entry
   }
 

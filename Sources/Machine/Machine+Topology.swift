@@ -1,15 +1,6 @@
 public import MemoryTypes
 public import Topology
 
-/// A hot-plug block of memory, as `memoryN` shows it.
-public struct MemoryBlock: Equatable, Sendable {
-  /// Its first address divided by the block size: N.
-  public let index: Int
-  /// The node of its lowest memory.
-  public let node: NodeID
-  public enum State: String, Sendable { case online, offline }
-}
-
 /// What can be asked of a machine's shape, indexed once.
 struct ShapeIndex: Sendable {
   /// Each node's place among the nodes; -1 where there is none. Index: the node's number.
@@ -19,8 +10,6 @@ struct ShapeIndex: Sendable {
   let cachesOfCPU: [CPUID: [Cache]]
   /// The number of each cache among those of its level and kind.
   let cacheIDs: [CacheKey: Int]
-  let blocks: [MemoryBlock]
-  let blockOfIndex: [Int: Int]
   let bestPerformance: [NodeID: (performance: MemoryPerformance, initiators: [NodeID])]
   let hasHighMemory: Bool
 
@@ -53,24 +42,8 @@ struct ShapeIndex: Sendable {
     }
     cachesOfCPU = caches
     cacheIDs = ids
-    blocks = Self.blocks(of: description)
-    blockOfIndex = Dictionary(uniqueKeysWithValues: blocks.enumerated().map { ($1.index, $0) })
     bestPerformance = Self.bestPerformance(of: description)
     hasHighMemory = description.zoneSpans.contains { $0.kind == .high }
-  }
-
-  private static func blocks(of description: MachineDescription) -> [MemoryBlock] {
-    let size = description.memoryBlockSize.rawValue
-    var nodeOf: [Int: (start: PhysicalAddress, node: NodeID)] = [:]
-    for node in description.nodes {
-      for range in node.memory where range.size.rawValue > 0 {
-        for index in Int(range.start.rawValue / size)...Int((range.end.rawValue - 1) / size) {
-          if let known = nodeOf[index], known.start < range.start { continue }
-          nodeOf[index] = (range.start, node.id)
-        }
-      }
-    }
-    return nodeOf.sorted { $0.key < $1.key }.map { MemoryBlock(index: $0.key, node: $0.value.node) }
   }
 
   /// As drivers/acpi/numa/hmat.c ranks initiators: the nodes that reach a target at the least latency, then the largest bandwidth.
@@ -144,8 +117,4 @@ extension Machine {
   public func targets(of initiator: NodeID) -> [NodeID] {
     description.nodes.map(\.id).filter { shape.bestPerformance[$0]?.initiators.contains(initiator) == true }
   }
-
-  /// The blocks of memory, in ascending order.
-  public var blocks: [MemoryBlock] { shape.blocks }
-  public func block(_ index: Int) -> MemoryBlock? { shape.blockOfIndex[index].map { shape.blocks[$0] } }
 }

@@ -20,6 +20,9 @@ public final class Machine: @unchecked Sendable {
   private var booted: Booted?
   public var hugePages: HugePages
   public var power = DevicePower()
+  var memoryBlocks: MemoryBlocks
+  /// What becomes of memory that is added.
+  public var onlinePolicy = OnlinePolicy.offline
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
   /// Something waits for `endLine`.
@@ -31,6 +34,7 @@ public final class Machine: @unchecked Sendable {
   public init(_ description: MachineDescription) throws(MemoryError) {
     self.description = description
     shape = ShapeIndex(description)
+    memoryBlocks = MemoryBlocks(description)
     memory = try PhysicalMemory(description)
     guard let format = PageFormat.named(description.resolvedPaging.rawValue, for: description.architecture) else {
       preconditionFailure("\(description.resolvedPaging) is no page format of \(description.architecture)")
@@ -57,7 +61,8 @@ public final class Machine: @unchecked Sendable {
   /// A line takes effect now. The caller holds `lock`.
   public func beginLine() { line &+= 1 }
 
-  /// Everything as it was after booting: processes, tables, pools, allocations and what was written to devices go, and the bytes of all memory with them.
+  /// Everything as it was after booting: processes, tables, pools, allocations, memory that was added and what was written to devices go,
+  /// the bytes of all memory with them, and all memory is in use.
   ///
   /// Does not fail: what fitted into this memory once fits again.
   public func reset() {
@@ -65,6 +70,8 @@ public final class Machine: @unchecked Sendable {
     for pid in users.pids { if let process = users.process(pid) { users.exit(process) } }
     booted = nil
     power = DevicePower()
+    memoryBlocks = MemoryBlocks(description)
+    onlinePolicy = .offline
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
     do throws(MemoryError) {
@@ -107,10 +114,7 @@ private struct Booted {
     UserMemory.Settings(
       seed: description.settings.seed, randomizesLayout: description.settings.aslr,
       enforcesWriteXorExecute: description.settings.resolvedWX == .enforce,
-      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }),
-      nodeFrames: description.nodes.flatMap { node in
-        node.memory.map { (memory.frameSize.framesInside($0), node.id) }
-      })
+      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }))
   }
 
   /// Process 1, with a page of its own at 0x1000, or where that lies in a larger page.

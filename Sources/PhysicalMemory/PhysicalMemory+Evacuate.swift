@@ -66,9 +66,11 @@ extension PhysicalMemory {
       mobility: allocation.mobility, owner: allocation.owner)
     // What was not in the Movable zone was never said to be for it (`alloc_migration_target`).
     let highest = max(layout.zones[from].kind, .normal)
-    request.zone = ZoneKind.allCases.last { $0 <= highest && hasMemory(in: $0) }
     for node in nodes {
-      request.node = description.nodes[node].id
+      let id = description.nodes[node].id
+      request.node = id
+      request.zone = zones(of: id).last { $0 <= highest }
+      if request.zone == nil { continue }
       if let target = try? allocate(request) { return target }
     }
     return nil

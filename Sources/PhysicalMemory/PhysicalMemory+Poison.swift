@@ -55,7 +55,11 @@ extension PhysicalMemory {
     guard frame.rawValue < UInt64(layout.reachLimit) else { throw .noSuchFrame(frame) }
     let number = Int(frame.rawValue)
     let zone = zone(of: number)
-    guard zone >= 0 else { throw .noSuchFrame(frame) }
+    if zone < 0 {
+      // Firmware's part of memory in use is reserved rather than absent.
+      guard layout.reservation(at: number) != nil else { throw .noSuchFrame(frame) }
+      return false
+    }
     return withLocked(zone..<zone + 1) {
       guard unsafe zones[zone].isFree(number..<number + 1) || isListed(number, zone) else { return false }
       pull(number..<number + 1, zone)

@@ -6,15 +6,8 @@ internal import Translation
 extension UserMemory {
   /// The node whose memory a frame is.
   func node(of frame: FrameNumber) -> NodeID {
-    let ranges = settings.nodeFrames
-    var low = 0
-    var high = ranges.count
-    while low < high {
-      let middle = (low + high) >> 1
-      if ranges[middle].frames.end <= frame { low = middle + 1 } else { high = middle }
-    }
-    precondition(low < ranges.count && ranges[low].frames.contains(frame), "a page outside of memory")
-    return ranges[low].node
+    guard let node = physical.node(of: frame) else { preconditionFailure("a page outside of memory") }
+    return node
   }
 
   func owner(of frame: FrameNumber) -> FrameOwner {

@@ -24,10 +24,10 @@ public final class UserMemory {
   /// Pages that areas and files may come to need (`vm_committed_as`).
   public internal(set) var committedPages: UInt64 = 0
   /// Pages that the machine could ever hand out.
-  let totalPages: UInt64
+  private(set) var totalPages: UInt64 = 0
   /// The nodes with memory (`node_states[N_MEMORY]`).
-  public let nodesWithMemory: NodeMask
-  private let fallbackOrders: [NodeID: [NodeID]]
+  public private(set) var nodesWithMemory = NodeMask([])
+  private var fallbackOrders: [NodeID: [NodeID]] = [:]
   let homeNodes: [CPUID: NodeID]
   /// In bytes: `sys/kernel/debug/fault_around_bytes`.
   public var faultAroundBytes: UInt64 = 65536
@@ -43,13 +43,9 @@ public final class UserMemory {
     public var enforcesWriteXorExecute: Bool
     /// Each CPU's node.
     public var homeNodes: [CPUID: NodeID]
-    /// Which frames are which node's memory: disjoint.
-    public var nodeFrames: [(frames: FrameRange, node: NodeID)]
     public init(
-      seed: UInt64, randomizesLayout: Bool, enforcesWriteXorExecute: Bool, homeNodes: [CPUID: NodeID],
-      nodeFrames: [(frames: FrameRange, node: NodeID)]
+      seed: UInt64, randomizesLayout: Bool, enforcesWriteXorExecute: Bool, homeNodes: [CPUID: NodeID]
     ) {
-      self.nodeFrames = nodeFrames.sorted { $0.frames.start < $1.frames.start }
       self.seed = seed
       self.randomizesLayout = randomizesLayout
       self.enforcesWriteXorExecute = enforcesWriteXorExecute
@@ -84,13 +80,17 @@ public final class UserMemory {
     let frames = physical.bytes.reach.rawValue >> kernelTable.format.pageShift
     records = PageRecords(frames: frames)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
-    let withMemory = physical.nodes.filter { !physical.zones(of: $0).isEmpty }
-    nodesWithMemory = NodeMask(withMemory)
-    fallbackOrders = Dictionary(uniqueKeysWithValues: physical.nodes.map { ($0, physical.fallbackOrder(of: $0)) })
-    totalPages = physical.snapshot().nodes.reduce(0) { $0 + $1.managed.rawValue }
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
     lastFileNumber = Self.firstFileNumber - 1
+    followMemory()
+  }
+
+  /// Looks anew at which nodes have memory, how much, and who stands in for whom: after memory has come or gone.
+  public func followMemory() {
+    nodesWithMemory = NodeMask(physical.nodes.filter { !physical.zones(of: $0).isEmpty })
+    fallbackOrders = Dictionary(uniqueKeysWithValues: physical.nodes.map { ($0, physical.fallbackOrder(of: $0)) })
+    totalPages = physical.snapshot().nodes.reduce(0) { $0 + $1.managed.rawValue }
   }
 
   public var pageShift: UInt64 { format.pageShift }

@@ -3,7 +3,7 @@ internal import SystemPackage
 
 extension Verb {
   /// The words of the language, in the order in which `help` lists them.
-  static let all: [Verb] = [help, mem, dumpPT, alloc, free, list, check, reset]
+  static let all: [Verb] = [help, mem, dumpPT, alloc, free, list, plug, check, reset]
 
   /// The word of that name.
   static func named(_ name: Token) -> Verb? {

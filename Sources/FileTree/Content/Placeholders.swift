@@ -14,14 +14,14 @@ extension Table {
       contains: { machine, _, value in machine.cpu(CPUID(value)) != nil }),
     "block": Placeholder(
       values: { machine, _ in machine.blocks.map(\.index) },
-      contains: { machine, _, value in machine.block(value) != nil }),
+      contains: { machine, _, value in machine.block(value) != nil }, changes: true),
     // Below a node: its own CPUs and blocks.
     "local cpu": Placeholder(
       values: { machine, instance in machine.cpus(of: instance.outerNode).map(\.rawValue) },
       contains: { machine, instance, value in machine.cpu(CPUID(value))?.node == instance.outerNode }),
     "local block": Placeholder(
       values: { machine, instance in machine.blocks.lazy.filter { $0.node == instance.outerNode }.map(\.index) },
-      contains: { machine, instance, value in machine.block(value)?.node == instance.outerNode }),
+      contains: { machine, instance, value in machine.block(value)?.node == instance.outerNode }, changes: true),
     // Below a CPU or a block: the node that it belongs to.
     "cpu's node": Placeholder(
       values: { machine, instance in (machine.cpu(instance.outerCPU)?.node.rawValue).map { [$0] } ?? [] },

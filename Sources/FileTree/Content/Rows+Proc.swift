@@ -80,7 +80,9 @@ private func renderMeminfo(_ machine: Machine, _: Instance, _ text: inout TextBu
   line(&text, "VmallocChunk:   ", kilobytes: 0)
   pages(&text, "Percpu:         ", 0)
   // The one column of five digits among these.
-  text.append("HardwareCorrupted:     0 kB\n")
+  text.append("HardwareCorrupted: ")
+  text.append(decimal: frameSize.kilobytes(FrameCount(UInt64(machine.memory.poisonedFrames))), width: 5)
+  text.append(" kB\n")
   pages(&text, "AnonHugePages:  ", usage.node[.nrAnonTransparentHugepages])
   pages(&text, "ShmemHugePages: ", usage.node[.nrShmemHugepages])
   pages(&text, "ShmemPmdMapped: ", usage.node[.nrShmemPmdmapped])

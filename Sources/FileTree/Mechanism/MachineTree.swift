@@ -159,7 +159,9 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     }
     return FileAttributes(
       inode: inode, kind: kind(entry), permissions: override?.permissions ?? mode, size: size, links: links,
-      owner: override?.owner, group: override?.group, lifetime: entry.mayChange ? 0 : .infinity)
+      owner: override?.owner, group: override?.group,
+      lifetime: entry.mayChange || entry.attributesChange ? 0 : .infinity,
+      nameLifetime: entry.mayChange ? 0 : .infinity)
   }
 
   // MARK: Handles

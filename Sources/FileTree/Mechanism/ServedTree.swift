@@ -42,13 +42,15 @@ public struct FileAttributes: Sendable {
   /// Who owns the file where chown(2) has said so; nil is the user who mounted the tree.
   public var owner: UInt32?
   public var group: UInt32?
-  /// How long, in seconds, a kernel may believe these attributes, and the name that led to them. `.infinity` where nothing can change
-  /// them, 0 where they may change at any time.
+  /// How long, in seconds, a kernel may believe these attributes. `.infinity` where nothing can change them, 0 where they may change at
+  /// any time.
   public var lifetime: Double
+  /// How long it may believe the name that led to them: as long, unless something else is said.
+  public var nameLifetime: Double
   public init(
     inode: Inode, kind: Kind, permissions: UInt16, size: Int64, links: UInt32 = 1, owner: UInt32? = nil,
     group: UInt32? = nil,
-    lifetime: Double
+    lifetime: Double, nameLifetime: Double? = nil
   ) {
     self.inode = inode
     self.kind = kind
@@ -58,6 +60,7 @@ public struct FileAttributes: Sendable {
     self.owner = owner
     self.group = group
     self.lifetime = lifetime
+    self.nameLifetime = nameLifetime ?? lifetime
   }
 }
 

@@ -16,6 +16,9 @@ struct Trie: Sendable {
     let rules: FileSystemRules
     /// Whether the entry, or one above it, comes and goes.
     let mayChange: Bool
+    /// Whether the attributes of the entry can change though its name stays: directories that come and go below it count as its links,
+    /// and memory grows.
+    fileprivate(set) var attributesChange = false
     fileprivate(set) var row: Row?
     fileprivate(set) var children: [Int] = []
 
@@ -72,6 +75,12 @@ struct Trie: Sendable {
       }
       precondition(entries[index].row == nil, "\(row.path) is in the table twice")
       entries[index].row = row
+    }
+    for entry in entries {
+      if case .memory? = entry.row?.content { entry.attributesChange = true }
+      if entry.children.contains(where: { entries[$0].isDirectory && entries[$0].placeholder?.changes == true }) {
+        entry.attributesChange = true
+      }
     }
   }
 

@@ -19,10 +19,7 @@ struct CallMachine {
     let kernel = try PageTable(kernelOf: frames, format: format)
     let settings = UserMemory.Settings(
       seed: 0, randomizesLayout: false, enforcesWriteXorExecute: wx,
-      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }),
-      nodeFrames: description.nodes.flatMap { node in
-        node.memory.map { (physical.frameSize.framesInside($0), node.id) }
-      })
+      homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }))
     memory = try UserMemory(physical: physical, kernelTable: kernel, settings: settings)
     try memory.spawn(name: "init")
   }
