@@ -35,6 +35,38 @@ public import MemoryTypes
     self.zeroed = zeroed
     self.owner = owner
   }
+
+  /// The slot of a CPU's list for blocks of `count` frames, aligned to their size; -1 where lists have none.
+  @inlinable @inline(__always)
+  static func slot(forCount count: UInt64) -> Int {
+    if count & (count &- 1) != 0 { return -1 }
+    let order = count.trailingZeroBitCount
+    return order < 4 ? order : order == 9 ? 4 : -1
+  }
+
+  /// The slot of the CPU's own list that may serve the request without a further look; -1 where that takes one.
+  @inlinable @inline(__always)
+  var localSlot: Int {
+    if node != nil || zone != nil || zeroed { return -1 }
+    if alignment.rawValue & (alignment.rawValue &- 1) != 0 || alignment.rawValue &- 1 >= count.rawValue { return -1 }
+    return Self.slot(forCount: count.rawValue)
+  }
+
+  /// What the frame table says of an allocation from a list, but for the CPU: the bits of `EntryWord`.
+  @inlinable @inline(__always)
+  func listBits(_ slot: Int) -> UInt64 {
+    2 | UInt64(truncatingIfNeeded: mobility.rawValue) << 4 | UInt64(truncatingIfNeeded: slot) << 6
+      | UInt64(truncatingIfNeeded: owner.kind.rawValue) << 9 | UInt64(truncatingIfNeeded: owner.id) << 32
+  }
+
+  /// The highest kind of zone that may serve: what the request says, else what suits it (Linux's GFP_HIGHUSER_MOVABLE, GFP_HIGHUSER,
+  /// GFP_KERNEL).
+  @inlinable @inline(__always)
+  var highestZone: ZoneKind {
+    if let zone { return zone }
+    if mobility == .movable { return .movable }
+    return owner.kind == .anonymous ? .high : .normal
+  }
 }
 
 /// Who holds a frame: what it is for, and which one of those.

@@ -8,81 +8,84 @@ extension PhysicalMemory {
   /// - Throws: `invalidSize` (0 frames, or more than 2^20), `invalidAlignment`, `noSuchCPU`, `noSuchNode`, `noSuchZone`;
   ///   `outOfMemory` where no zone that may serve has as many frames in a row, after all CPU lists were drained.
   /// - Complexity: O(1) from a CPU's list (1, 2, 4, 8 or 512 frames aligned to their count at most); otherwise see `Zone.take`.
+  @inlinable @inline(__always)
   public func allocate(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
-    // The common case, and nothing but it: from the CPU's own list of its own node.
-    let slot = CPUList.slot(forCount: request.count.rawValue)
-    let alignment = request.alignment.rawValue
-    if slot >= 0, alignment & (alignment &- 1) == 0, alignment &- 1 < request.count.rawValue, request.node == nil,
-      !request.zeroed, router.home(request.cpu) >= 0
-    {
-      let zone = router.localZone(request.cpu, Self.highestZone(request))
-      if zone != Router.none, request.zone == nil {
-        let frame = popLocal(Int(zone), slot, request)
-        if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(truncatingIfNeeded: frame)), count: request.count) }
-      }
+    // The common case, and nothing but it, with what is constant of a request folded into the caller: from the CPU's own list of its own
+    // node.
+    let slot = request.localSlot
+    if slot >= 0 {
+      let frame = popLocal(request.cpu.rawValue, request.listBits(slot), request.highestZone)
+      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(truncatingIfNeeded: frame)), count: request.count) }
     }
     return try allocateAnywhere(request)
   }
 
-  /// The first frame of the CPU's list, -1 where that is empty.
-  @inline(__always)
-  private func popLocal(_ zone: Int, _ slot: Int, _ request: FrameRequest) -> Int {
-    let list = unsafe list(zone, request.cpu.rawValue)
-    let head = slot &* 3 &+ Int(request.mobility.rawValue)
+  /// The first frame of the CPU's list of its own node's zone; -1 where there is none. `bits`: `FrameRequest.listBits`.
+  @usableFromInline
+  func popLocal(_ cpu: Int, _ bits: UInt64, _ highest: ZoneKind) -> Int {
+    if UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return -1 }
+    let zone = router.localZone(cpu, highest)
+    if zone == Router.none { return -1 }
+    let list = unsafe list(Int(truncatingIfNeeded: zone), cpu)
+    let word = EntryWord(listBits: bits, cpu: cpu)
+    if unsafe !CPUList.lock(of: list).pointee.tryLock() { return unsafe popContended(list, word) }
+    return unsafe popLocked(list, word)
+  }
+
+  /// Apart, and the last call, so that the way without contention saves no registers.
+  @inline(never)
+  private func popContended(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) -> Int {
     unsafe CPUList.lock(of: list).pointee.lock()
-    let first = unsafe list.pointee.heads[unchecked: head]
-    if first == 0 {
-      unsafe CPUList.lock(of: list).pointee.unlock()
-      return -1
+    return unsafe popLocked(list, word)
+  }
+
+  /// The first frame of a list that is locked, and unlocked behind; -1 where there is none.
+  @inline(__always)
+  private func popLocked(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) -> Int {
+    let first = unsafe list.pointee.heads[unchecked: word.head]
+    if first != 0 {
+      unsafe pop(first, list, word)
+      unsafe list.pointee.countAllocation(word.slot, kind: word.kindIndex)
     }
-    let frame = Int(truncatingIfNeeded: first &- 1)
-    unsafe list.pointee.heads[unchecked: head] = handOut(frame, slot, request)
-    unsafe list.pointee.countAllocation(slot, kind: Int(request.owner.kind.rawValue))
     unsafe CPUList.lock(of: list).pointee.unlock()
-    return frame
+    return Int(truncatingIfNeeded: first) &- 1
+  }
+
+  /// Makes the first frame of a list, plus 1, an allocation that is described by `word`. The list is locked.
+  @inline(__always)
+  private func pop(_ first: UInt64, _ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) {
+    // SAFETY: listed frames are frames of the table, listed blocks begin blocks.
+    let place = unsafe table.place(Int(truncatingIfNeeded: first &- 1), isBlock: word.slot == 4)
+    let listed = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
+    unsafe list.pointee.heads[unchecked: word.head] = listed.nextListed
+    unsafe place.pointee.store(word.bits, ordering: .relaxed)
   }
 
   /// Takes single frames off the CPU's list of its own node, until that is empty or the buffer full; how many.
   func popMany(_ request: FrameRequest, _ buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int {
-    guard request.node == nil, request.zone == nil, !request.zeroed, router.home(request.cpu) >= 0 else { return 0 }
-    let zone = router.localZone(request.cpu, Self.highestZone(request))
+    let cpu = request.cpu.rawValue
+    if request.localSlot != 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return 0 }
+    let zone = router.localZone(cpu, request.highestZone)
     if zone == Router.none { return 0 }
-    let list = unsafe list(Int(zone), request.cpu.rawValue)
-    let head = Int(request.mobility.rawValue)
+    let list = unsafe list(Int(zone), cpu)
+    let word = EntryWord(listBits: request.listBits(0), cpu: cpu)
     unsafe CPUList.lock(of: list).pointee.lock()
     var taken = 0
     while taken < buffer.count {
-      let first = unsafe list.pointee.heads[unchecked: head]
+      let first = unsafe list.pointee.heads[unchecked: word.head]
       if first == 0 { break }
-      unsafe list.pointee.heads[unchecked: head] = handOut(Int(truncatingIfNeeded: first &- 1), 0, request)
-      unsafe list.pointee.countAllocation(0, kind: Int(request.owner.kind.rawValue))
+      unsafe pop(first, list, word)
       unsafe buffer[taken] = FrameNumber(first &- 1)
       taken += 1
     }
+    unsafe list.pointee.countAllocation(0, kind: word.kindIndex, taken)
     unsafe CPUList.lock(of: list).pointee.unlock()
     return taken
   }
 
-  /// Turns a listed frame into an allocation; the frame behind it in the list, plus 1. The list is locked.
-  @inline(__always)
-  private func handOut(_ frame: Int, _ slot: Int, _ request: FrameRequest) -> UInt64 {
-    let word = EntryWord(
-      listState: .allocatedFromList, cpu: request.cpu.rawValue, slot: slot, mobility: UInt64(request.mobility.rawValue),
-      owner: request.owner)
-    if slot == 4 {
-      let next = table.blockWord(frame).nextListed
-      table.setBlockWord(frame, word)
-      return next
-    }
-    let next = table.link(frame)
-    table.setWord(frame, word)
-    table.setLink(frame, 0)
-    return next
-  }
-
   /// `allocate`, all cases.
-  @inline(never)
-  private func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+  @usableFromInline @inline(never)
+  func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
     let count = request.count.rawValue
     let alignment = request.alignment.rawValue
     guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
@@ -97,7 +100,7 @@ extension PhysicalMemory {
     }
     let changes = router.changes
     let candidates = try candidates(request, node)
-    let slot = alignment <= count ? CPUList.slot(forCount: count) : -1
+    let slot = alignment <= count ? FrameRequest.slot(forCount: count) : -1
     guard let preferred = candidates.first else { throw .outOfMemory(count: request.count) }
     for mark in [Mark.low, Self.lowestMark(request)] {
       for index in candidates {
@@ -128,16 +131,7 @@ extension PhysicalMemory {
         throw .noSuchZone(zone, description.nodes[node].id)
       }
     }
-    return router.zoneList(node, Self.highestZone(request))
-  }
-
-  /// The highest kind of zone that may serve: what the request says, else what suits it (Linux's GFP_HIGHUSER_MOVABLE, GFP_HIGHUSER,
-  /// GFP_KERNEL).
-  @inline(__always)
-  private static func highestZone(_ request: FrameRequest) -> ZoneKind {
-    if let zone = request.zone { return zone }
-    if request.mobility == .movable { return .movable }
-    return request.owner.kind == .anonymous ? .high : .normal
+    return router.zoneList(node, request.highestZone)
   }
 
   /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more; then as often as the reclaimer gives frames back.
@@ -169,18 +163,19 @@ extension PhysicalMemory {
     _ zone: Int, _ cpu: Int, _ slot: Int, _ request: FrameRequest, _ mark: Mark, home: Int, preferred: Int
   ) -> Int {
     let list = unsafe list(zone, cpu)
-    let head = slot * 3 + Int(request.mobility.rawValue)
+    let word = EntryWord(listBits: request.listBits(slot), cpu: cpu)
     unsafe CPUList.lock(of: list).pointee.lock()
-    if unsafe list.pointee.heads[unchecked: head] == 0
-      && !refill(list, zone, cpu, slot, request.mobility, mark, highest: Self.highestZone(request))
+    if unsafe list.pointee.heads[unchecked: word.head] == 0
+      && !refill(list, zone, cpu, slot, request.mobility, mark, highest: request.highestZone)
     {
       unsafe CPUList.lock(of: list).pointee.unlock()
       return -1
     }
-    let frame = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: head] &- 1)
+    let first = unsafe list.pointee.heads[unchecked: word.head]
+    let frame = Int(truncatingIfNeeded: first &- 1)
     let old = table.word(frame)
-    unsafe list.pointee.heads[unchecked: head] = handOut(frame, slot, request)
-    unsafe list.pointee.countAllocation(slot, kind: Int(request.owner.kind.rawValue))
+    unsafe pop(first, list, word)
+    unsafe list.pointee.countAllocation(slot, kind: word.kindIndex)
     if zone != preferred || nodeIndex(ofZone: zone) != home {
       unsafe countDistant(list, zone, home: home, preferred: preferred)
     }
@@ -197,43 +192,36 @@ extension PhysicalMemory {
     _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Mobility,
     _ mark: Mark, highest: ZoneKind
   ) -> Bool {
-    let order = CPUList.order(ofSlot: slot)
-    let head = slot * 3 + Int(mobility.rawValue)
-    var frames = InlineArray<64, Int>(repeating: 0)
-    var taken = 0
+    let frames = CPUList.frames(ofSlot: slot)
+    let index = Int(mobility.rawValue)
+    let head = CPUList.head(slot, index)
     unsafe zoneLocks[zone].lock()
-    let wanted = unsafe slot == 4 ? 1 : max(2, zones[zone].limits.batch >> order)
-    while unsafe taken < min(wanted, 64) && zones[zone].mayGive(1 << order, mark, highest: highest),
-      let frame = unsafe zones[zone].take(1 << order, alignment: 1 << order, mobility: Int(mobility.rawValue))
-    {
-      frames[taken] = frame
-      taken += 1
-    }
     if unsafe list.pointee.registered == 0 {
       unsafe list.pointee.registered = 1
       unsafe list.pointee.setLimits(zones[zone].limits)
       unsafe zones[zone].register(cpu)
     }
-    // The list takes them over before the zone is seen without them.
-    for index in stride(from: taken - 1, through: 0, by: -1) {
-      let frame = frames[index]
-      let next = unsafe list.pointee.heads[head]
-      if slot == 4 {
-        store.touched.insertWhole(frame >> 9)
-        table.setBlockWord(frame, EntryWord(listedBlock: cpu, mobility: UInt64(mobility.rawValue), next: next))
-      } else {
-        store.touched.insert(frame >> 9)
-        var word = EntryWord(
-          listState: .listed, cpu: cpu, slot: slot, mobility: UInt64(mobility.rawValue), owner: .kernel)
-        word.bits |= table.word(frame).bits & EntryWord.mayHoldData
-        table.setWord(frame, word)
-        table.setLink(frame, next)
+    let wanted = unsafe slot == 4 ? 1 : max(2, zones[zone].limits.batch >> slot)
+    let most = unsafe zones[zone].most(mark, highest: highest) / frames
+    var left = min(wanted, most)
+    // The last of the list: what is taken is handed out in the order in which it was found.
+    var last = -1
+    while left > 0,
+      let run = unsafe slot == 0
+        ? zones[zone].takeSingles(left, mobility: index)
+        : zones[zone].take(frames, alignment: frames, mobility: index).map({ $0..<$0 + frames })
+    {
+      left -= slot == 0 ? run.count : 1
+      for frame in stride(from: run.lowerBound, to: run.upperBound, by: frames) {
+        table.list(frame, slot: slot, mobility: index, next: 0)
+        if last < 0 { unsafe list.pointee.heads[head] = UInt64(frame + 1) } else { table.chain(last, to: frame, slot: slot) }
+        last = frame
       }
-      unsafe list.pointee.heads[head] = UInt64(frame + 1)
+      if slot == 4 { store.touched.insertWhole(run.lowerBound >> 9) } else { store.touched.insert(run.lowerBound >> 9) }
+      _ = unsafe list.pointee.addHeld(slot, run.count)
     }
-    unsafe list.pointee.addHeld(slot, taken << order)
     unsafe zoneLocks[zone].unlock()
-    return taken > 0
+    return last >= 0
   }
 
   /// Counts an allocation that another node should have served, or that is not of its CPU's node (`zone_statistics`).
@@ -253,7 +241,7 @@ extension PhysicalMemory {
   private func takeFromZone(_ zone: Int, _ request: FrameRequest, _ mark: Mark, home: Int, preferred: Int) -> Int {
     let count = Int(request.count.rawValue)
     unsafe zoneLocks[zone].lock()
-    guard unsafe zones[zone].mayGive(count, mark, highest: Self.highestZone(request)),
+    guard unsafe zones[zone].mayGive(count, mark, highest: request.highestZone),
       let frame = unsafe zones[zone].take(
         count, alignment: Int(request.alignment.rawValue), mobility: Int(request.mobility.rawValue))
     else {
@@ -263,7 +251,6 @@ extension PhysicalMemory {
     let old = table.word(frame)
     table.setWord(
       frame, EntryWord(zoneAllocation: count, mobility: request.mobility, owner: request.owner), count: count)
-    if count < 512 { table.setLink(frame, 0) }
     unsafe zones[zone].countAllocation(count, kind: Int(request.owner.kind.rawValue))
     let node = nodeIndex(ofZone: zone)
     if node == nodeIndex(ofZone: preferred) {

@@ -30,11 +30,16 @@ extension PhysicalMemory {
     return filled
   }
 
-  /// Gives single frames back, one after the other.
+  /// Gives single frames back, from the first on, for a fraction of the cost of as many calls of `free`.
   /// - Throws: what `free` throws of the first that it refuses; those before it are free then, it and those behind it are as they were.
+  /// - Complexity: one lock of the CPU's list for all that it gave.
   public func freeBatch(_ frames: UnsafeBufferPointer<FrameNumber>, cpu: CPUID) throws(MemoryError) {
-    for index in 0..<frames.count {
-      try free(FrameRange(start: unsafe frames[index], count: FrameCount(1)), cpu: cpu)
+    var done = 0
+    while done < frames.count {
+      unsafe done += pushMany(UnsafeBufferPointer(rebasing: frames[done...]), cpu.rawValue)
+      if done == frames.count { return }
+      try freeAnywhere(FrameRange(start: unsafe frames[done], count: FrameCount(1)), cpu)
+      done += 1
     }
   }
 }

@@ -88,7 +88,6 @@ extension PhysicalMemory {
       unsafe zones[zone].takeExactly(frame, count)
       table.setWord(
         frame, EntryWord(zoneAllocation: count, mobility: source.mobility, owner: source.owner), count: count)
-      if count < 512 { table.setLink(frame, 0) }
       unsafe zones[zone].countAllocation(count, kind: Int(source.owner.kind.rawValue))
       for block in frame >> 9...(frame + count - 1) >> 9 { store.touched.insertWhole(block) }
       return true

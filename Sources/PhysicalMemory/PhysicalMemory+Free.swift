@@ -7,64 +7,110 @@ extension PhysicalMemory {
   /// - Throws: `noSuchCPU`; `noSuchFrame`, `reservedFrame`, `notAllocated` (a double free), `notAllocationStart`, `wrongAllocationSize`;
   ///   `frameInUse` where others hold references to it still. Nothing is changed then.
   /// - Complexity: O(1) for 1, 2, 4, 8 and 512 frames; otherwise see `Zone.give`.
+  @inlinable @inline(__always)
   public func free(_ range: FrameRange, cpu: CPUID) throws(MemoryError) {
-    let frame = Int(truncatingIfNeeded: range.start.rawValue)
     // The common case, and nothing but it: back to the list that gave it.
-    let isolations = isolations.load(ordering: .acquiring)
-    if range.start.rawValue < UInt64(truncatingIfNeeded: table.limit) {
-      let word = table.word(frame)
-      if word.state == .allocatedFromList, word.cpu == cpu.rawValue,
-        1 << CPUList.order(ofSlot: word.slot) == range.count.rawValue
-      {
-        let zone = zone(of: frame)
-        if zone >= 0, pushLocal(frame, word, zone, isolations) { return }
-      }
-    }
+    let slot = FrameRequest.slot(forCount: range.count.rawValue)
+    if slot >= 0, pushLocal(Int(truncatingIfNeeded: range.start.rawValue), slot, cpu.rawValue) { return }
     try freeAnywhere(range, cpu)
   }
 
   /// Puts an allocation back into the list that gave it; false, and nothing done, where that is not the whole story.
-  @inline(__always)
-  private func pushLocal(_ frame: Int, _ word: EntryWord, _ zone: Int, _ isolations: UInt64) -> Bool {
-    let list = unsafe list(zone, word.cpu)
+  @usableFromInline
+  func pushLocal(_ frame: Int, _ slot: Int, _ cpu: Int) -> Bool {
+    if UInt(bitPattern: frame) >= UInt(bitPattern: table.limit) || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit)
+      || slot == 4 && frame & 511 != 0
+    {
+      return false
+    }
+    let place = unsafe table.place(frame, isBlock: slot == 4)
+    let word = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
+    if !word.isUnlinked(slot: slot, cpu: cpu) { return false }
+    let isolations = isolations.load(ordering: .acquiring)
+    let zone = zoneOfSection(of: frame)
+    if zone < 0 || isolations & 0xFFFF != 0 { return false }
+    let list = unsafe list(zone, cpu)
+    if unsafe !CPUList.lock(of: list).pointee.tryLock() {
+      return unsafe pushContended(frame, word, list, zone, isolations)
+    }
+    return unsafe pushLocked(frame, place, word, list, zone, isolations)
+  }
+
+  /// Apart, and the last call, so that the way without contention saves no registers.
+  @inline(never)
+  private func pushContended(
+    _ frame: Int, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ isolations: UInt64
+  ) -> Bool {
     unsafe CPUList.lock(of: list).pointee.lock()
-    // While blocks are isolated, or may have gone to other zones since this one was looked up, there is more to it.
-    if table.word(frame) != word || table.holderLink(frame, word) & (FrameLink.maximumReferences - 1) != 0
-      || isolations & 0xFFFF != 0 || self.isolations.load(ordering: .relaxed) != isolations
+    return unsafe pushLocked(frame, table.place(frame, isBlock: word.slot == 4), word, list, zone, isolations)
+  }
+
+  /// `pushLocal` under the list's lock, which is given up behind.
+  @inline(__always)
+  private func pushLocked(
+    _ frame: Int, _ place: FrameTable.Word, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ zone: Int,
+    _ isolations: UInt64
+  ) -> Bool {
+    // Of two who give it back at once the second finds it listed here. And while blocks are isolated, or may have gone to other zones since
+    // this one was looked up, there is more to it.
+    if unsafe place.pointee.load(ordering: .relaxed) != word.bits
+      || self.isolations.load(ordering: .relaxed) != isolations
     {
       unsafe CPUList.lock(of: list).pointee.unlock()
       return false
     }
-    unsafe takeBack(frame, word, list, word.cpu)
-    if unsafe list.pointee.isOver(word.slot) { unsafe relieve(list, zone, word.slot) }
+    if unsafe push(frame, place, word, list) { return unsafe relieveAndUnlock(list, zone, word.slot) }
     unsafe CPUList.lock(of: list).pointee.unlock()
     return true
   }
 
-  /// Turns an allocation into a listed frame of the list, which is locked.
+  @inline(never)
+  private func relieveAndUnlock(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) -> Bool {
+    unsafe relieve(list, zone, slot)
+    unsafe CPUList.lock(of: list).pointee.unlock()
+    return true
+  }
+
+  /// Turns an allocation, whose word lies at `place`, into a listed frame of the list, which is locked; whether that holds too much then.
   @inline(__always)
-  private func takeBack(_ frame: Int, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ cpu: Int) {
+  private func push(
+    _ frame: Int, _ place: FrameTable.Word, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>
+  ) -> Bool {
     let slot = word.slot
-    let mobility = UInt64(truncatingIfNeeded: word.mobilityIndex)
-    let head = slot &* 3 &+ word.mobilityIndex
-    let next = unsafe list.pointee.heads[unchecked: head]
-    if slot == 4 {
-      if word.bits & EntryWord.linked != 0 { table.setLink(frame, 0) }
-      table.setBlockWord(frame, EntryWord(listedBlock: cpu, mobility: mobility, next: next))
-    } else {
-      if slot != 0 { markTail(frame, 1 << slot) }
-      var listed = EntryWord(listState: .listed, cpu: cpu, slot: slot, mobility: mobility, owner: .kernel)
-      listed.bits |= EntryWord.mayHoldData
-      table.setWord(frame, listed)
-      table.setLink(frame, next)
+    if slot & 3 != 0 { markTail(frame, 1 &<< slot) }
+    let next = unsafe list.pointee.heads[unchecked: word.head]
+    unsafe place.pointee.store(word.listed(next: next).bits, ordering: .relaxed)
+    unsafe list.pointee.heads[unchecked: word.head] = UInt64(truncatingIfNeeded: frame &+ 1)
+    return unsafe list.pointee.countFree(slot, kind: word.kindIndex)
+  }
+
+  /// Puts single frames back into the list that gave them, from the first on, as far as that is the whole story for each; how many.
+  func pushMany(_ frames: UnsafeBufferPointer<FrameNumber>, _ cpu: Int) -> Int {
+    guard let first = unsafe frames.first, first.rawValue < UInt64(table.limit) else { return 0 }
+    let zone = self.zone(of: Int(first.rawValue))
+    if zone < 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return 0 }
+    let list = unsafe list(zone, cpu)
+    var given = 0
+    unsafe CPUList.lock(of: list).pointee.lock()
+    defer { unsafe CPUList.lock(of: list).pointee.unlock() }
+    // As in `pushLocked`; whoever isolates a block from here on waits for the list, and looks into it.
+    if isolations.load(ordering: .acquiring) & 0xFFFF != 0 { return 0 }
+    while given < frames.count {
+      let number = unsafe frames[given].rawValue
+      if number >= UInt64(table.limit) { break }
+      let frame = Int(truncatingIfNeeded: number)
+      let place = unsafe table.place(frame, isBlock: false)
+      let word = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
+      if !word.isUnlinked(slot: 0, cpu: cpu) || self.zone(of: frame) != zone { break }
+      if unsafe push(frame, place, word, list) { unsafe relieve(list, zone, 0) }
+      given += 1
     }
-    unsafe list.pointee.heads[unchecked: head] = UInt64(truncatingIfNeeded: frame &+ 1)
-    unsafe list.pointee.countFree(slot, kind: word.kindIndex)
+    return given
   }
 
   /// `free`, all cases.
-  @inline(never)
-  private func freeAnywhere(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
+  @usableFromInline @inline(never)
+  func freeAnywhere(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
     guard router.home(cpu) >= 0 else { throw .noSuchCPU(cpu) }
     let frame = Int(truncatingIfNeeded: range.start.rawValue)
     guard range.start.rawValue < UInt64(table.limit) else { throw .noSuchFrame(range.start) }
@@ -115,8 +161,11 @@ extension PhysicalMemory {
     // The zone knows the list before it is asked for isolated blocks, so that whoever isolates one looks into the list.
     if unsafe target.pointee.registered == 0 { unsafe register(target, zone, cpu) }
     if isolations.load(ordering: .acquiring) & 0xFFFF != 0, joinIsolated(frame, word, zone) { return true }
-    unsafe takeBack(frame, word, target, cpu)
-    if unsafe target.pointee.isOver(word.slot) { unsafe relieve(target, zone, word.slot) }
+    table.clearLink(frame, word)
+    // As if the list that takes it had given it.
+    if unsafe push(frame, table.place(frame, isBlock: word.slot == 4), word, target) {
+      unsafe relieve(target, zone, word.slot)
+    }
     return true
   }
 
@@ -148,21 +197,15 @@ extension PhysicalMemory {
   func drain(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, slots: Range<Int>, frames: Int) {
     var left = frames
     for slot in slots.reversed() {
-      let order = CPUList.order(ofSlot: slot)
+      let size = CPUList.frames(ofSlot: slot)
       for mobility in 0..<3 {
-        while left > 0, unsafe list.pointee.heads[slot * 3 + mobility] != 0 {
-          let frame = unsafe Int(list.pointee.heads[slot * 3 + mobility] - 1)
-          if slot == 4 {
-            unsafe list.pointee.heads[slot * 3 + mobility] = table.blockWord(frame).nextListed
-            table.setBlockWord(frame, EntryWord(bits: 0))
-          } else {
-            unsafe list.pointee.heads[slot * 3 + mobility] = table.link(frame)
-            table.setWord(frame, EntryWord(bits: table.word(frame).bits & EntryWord.mayHoldData))
-            table.setLink(frame, 0)
-          }
-          unsafe list.pointee.addHeld(slot, -(1 << order))
-          unsafe zones[zone].give(frame, 1 << order)
-          left -= 1 << order
+        let head = CPUList.head(slot, mobility)
+        while left > 0, unsafe list.pointee.heads[head] != 0 {
+          let frame = unsafe Int(list.pointee.heads[head] - 1)
+          unsafe list.pointee.heads[head] = table.unlist(frame, slot: slot)
+          _ = unsafe list.pointee.addHeld(slot, -size)
+          unsafe zones[zone].give(frame, size)
+          left -= size
         }
       }
     }
@@ -212,12 +255,11 @@ extension PhysicalMemory {
   /// Turns an allocation into free frames of its zone. The zone is locked, and so is the list that guards the allocation.
   func takeBackIntoZone(_ frame: Int, _ word: EntryWord, _ zone: Int) {
     let count = word.count
+    table.clearLink(frame, word)
     if count < 512 {
       markTail(frame, count)
       table.setWord(frame, EntryWord(bits: EntryWord.mayHoldData))
-      table.setLink(frame, 0)
     } else {
-      if word.bits & EntryWord.linked != 0 { table.setLink(frame, 0) }
       table.setBlockWord(frame, EntryWord(bits: 0))
     }
     unsafe zones[zone].countFree(count, kind: word.kindIndex)
@@ -228,7 +270,11 @@ extension PhysicalMemory {
   /// Notes that the frames behind the first may hold data; for whole blocks the blocks say so.
   @inline(__always)
   private func markTail(_ frame: Int, _ count: Int) {
-    for each in frame + 1..<frame + count { table.setWord(each, EntryWord(bits: EntryWord.mayHoldData)) }
+    var each = frame &+ 1
+    while each < frame &+ count {
+      table.setWord(each, EntryWord(bits: EntryWord.mayHoldData))
+      each &+= 1
+    }
   }
 
   @inline(__always)

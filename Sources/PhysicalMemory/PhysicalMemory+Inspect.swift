@@ -154,23 +154,25 @@ extension PhysicalMemory {
         unsafe zoneLocks[zone].unlock()
         if fromList { unsafe CPUList.lock(of: list(zone, word.cpu)).pointee.unlock() }
       }
-      guard word.isAllocated, table.word(number) == word else { continue }
-      table.setWord(number, word.owned(by: owner), count: word.count)
+      guard word.isAllocated else { continue }
+      guard table.exchangeWord(number, word, word.owned(by: owner)) else { continue }
       unsafe zones[zone].kinds[word.kindIndex] -= word.count
       unsafe zones[zone].kinds[Int(owner.kind.rawValue)] += word.count
       return
     }
   }
 
-  /// The first frame of an allocation whose link is about to be changed. The caller holds the allocation, so that nobody else changes its
-  /// word to something else.
+  /// The first frame of an allocation whose link is about to be changed. The caller holds the allocation.
   private func linkedHead(_ frame: FrameNumber) throws(MemoryError) -> Int {
-    let number = try allocatedHead(frame)
-    let word = table.word(number)
-    if word.count >= 512, word.bits & EntryWord.linked == 0 {
-      table.setBlockWord(number, EntryWord(bits: word.bits | EntryWord.linked))
+    while true {
+      let number = try allocatedHead(frame)
+      let word = table.word(number)
+      if !word.isAllocated { continue }
+      // Its owner may change meanwhile.
+      if word.isLinked || table.exchangeWord(number, word, EntryWord(bits: word.bits | EntryWord.linked)) {
+        return number
+      }
     }
-    return number
   }
 
   @inline(__always)

@@ -128,24 +128,18 @@ extension PhysicalMemory {
   func pull(_ frames: Range<Int>, _ zone: Int) -> [PulledFrames] {
     var pulled: [PulledFrames] = []
     for cpu in unsafe zones[zone].registered {
-      for head in 0..<CPUList.slots * 3 {
-        let all = listed(zone, cpu, head)
-        let slot = head / 3
-        let count = 1 << CPUList.order(ofSlot: slot)
+      for (slot, mobility) in CPUList.all {
+        let all = listed(zone, cpu, slot, mobility)
+        let count = CPUList.frames(ofSlot: slot)
         func touches(_ frame: Int) -> Bool { frame < frames.upperBound && frame + count > frames.lowerBound }
         guard all.contains(where: touches) else { continue }
         for (position, frame) in all.enumerated() where touches(frame) {
-          pulled.append(PulledFrames(cpu: cpu, slot: slot, mobility: head % 3, frame: frame, position: position))
-          if slot == 4 {
-            table.setBlockWord(frame, EntryWord(bits: 0))
-          } else {
-            table.setWord(frame, EntryWord(bits: table.word(frame).bits & EntryWord.mayHoldData))
-            table.setLink(frame, 0)
-          }
-          unsafe list(zone, cpu).pointee.addHeld(slot, -count)
+          pulled.append(PulledFrames(cpu: cpu, slot: slot, mobility: mobility, frame: frame, position: position))
+          _ = table.unlist(frame, slot: slot)
+          _ = unsafe list(zone, cpu).pointee.addHeld(slot, -count)
           unsafe zones[zone].give(frame, count)
         }
-        chain(all.filter { !touches($0) }, zone, cpu, head)
+        chain(all.filter { !touches($0) }, zone, cpu, slot, mobility)
       }
     }
     return pulled
@@ -162,45 +156,34 @@ extension PhysicalMemory {
 
   /// Puts frames back into the list that they lay in, where they are free still. The zone and its lists are locked.
   private func putBack(_ pulled: PulledFrames, _ zone: Int) {
-    let count = 1 << CPUList.order(ofSlot: pulled.slot)
+    let count = CPUList.frames(ofSlot: pulled.slot)
     guard unsafe zones[zone].isFree(pulled.frame..<pulled.frame + count) else { return }
-    let head = pulled.slot * 3 + pulled.mobility
-    var all = listed(zone, pulled.cpu, head)
+    var all = listed(zone, pulled.cpu, pulled.slot, pulled.mobility)
     unsafe zones[zone].takeExactly(pulled.frame, count)
     all.insert(pulled.frame, at: min(pulled.position, all.count))
-    unsafe list(zone, pulled.cpu).pointee.addHeld(pulled.slot, count)
-    chain(all, zone, pulled.cpu, head)
+    _ = unsafe list(zone, pulled.cpu).pointee.addHeld(pulled.slot, count)
+    chain(all, zone, pulled.cpu, pulled.slot, pulled.mobility)
   }
 
   /// What a list holds, first to last.
-  private func listed(_ zone: Int, _ cpu: Int, _ head: Int) -> [Int] {
+  private func listed(_ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Int) -> [Int] {
     var frames: [Int] = []
-    var next = unsafe list(zone, cpu).pointee.heads[head]
+    var next = unsafe list(zone, cpu).pointee.heads[CPUList.head(slot, mobility)]
     while next != 0 {
-      let frame = Int(next - 1)
-      frames.append(frame)
-      next = head / 3 == 4 ? table.blockWord(frame).nextListed : table.link(frame)
+      frames.append(Int(next - 1))
+      next = table.word(Int(next - 1)).nextListed
     }
     return frames
   }
 
   /// Makes a list of the frames, first to last.
-  private func chain(_ frames: [Int], _ zone: Int, _ cpu: Int, _ head: Int) {
-    let slot = head / 3
-    let mobility = UInt64(head % 3)
+  private func chain(_ frames: [Int], _ zone: Int, _ cpu: Int, _ slot: Int, _ mobility: Int) {
     var next: UInt64 = 0
     for frame in frames.reversed() {
-      if slot == 4 {
-        table.setBlockWord(frame, EntryWord(listedBlock: cpu, mobility: mobility, next: next))
-      } else {
-        var word = EntryWord(listState: .listed, cpu: cpu, slot: slot, mobility: mobility, owner: .kernel)
-        word.bits |= table.word(frame).bits & EntryWord.mayHoldData
-        table.setWord(frame, word)
-        table.setLink(frame, next)
-      }
+      table.list(frame, slot: slot, mobility: mobility, next: next)
       next = UInt64(frame + 1)
     }
-    unsafe list(zone, cpu).pointee.heads[head] = next
+    unsafe list(zone, cpu).pointee.heads[CPUList.head(slot, mobility)] = next
   }
 }
 

@@ -66,7 +66,6 @@ extension PhysicalMemory {
       guard unsafe !zones[zone].isIsolated(number >> 9 - zones[zone].firstBlock) else { return false }
       unsafe zones[zone].takeExactly(number, 1)
       table.setWord(number, EntryWord(zoneAllocation: 1, mobility: .unmovable, owner: .poison))
-      table.setLink(number, 0)
       unsafe zones[zone].kinds[Int(FrameOwner.Kind.kernel.rawValue)] += 1
       poisoned.add(1, ordering: .relaxed)
       return true

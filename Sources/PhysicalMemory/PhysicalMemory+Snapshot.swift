@@ -82,12 +82,11 @@ extension PhysicalMemory {
     var allocated = unsafe pointer.pointee.allocatedFrames
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
-      let allocations = unsafe (list.pointee.allocations[0], list.pointee.allocations[1])
-      bitmap.allocations += allocations.0
-      buddy.allocations += allocations.1
-      unsafe allocated += list.pointee.smallFrames + allocations.1 << 9
-      unsafe bitmap.frees += list.pointee.frees[0]
-      unsafe buddy.frees += list.pointee.frees[1]
+      unsafe bitmap.allocations += list.pointee.smallAllocations
+      unsafe buddy.allocations += list.pointee.allocations[4]
+      unsafe allocated += list.pointee.allocatedFrames
+      unsafe bitmap.frees += list.pointee.smallFrees
+      unsafe buddy.frees += list.pointee.frees[4]
       unsafe listed += list.pointee.held
       unsafe lists.append(
         PhysicalSnapshot.ListSnapshot(
@@ -155,7 +154,7 @@ extension PhysicalMemory {
     unsafe numa.other = pointer.pointee.numa.other
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
-      let allocations = unsafe list.pointee.allocations[0] + list.pointee.allocations[1]
+      let allocations = unsafe list.pointee.smallAllocations + list.pointee.allocations[4]
       unsafe numa.hit += allocations - list.pointee.numaMisses
       unsafe numa.miss += list.pointee.numaMisses
       unsafe numa.local += allocations - list.pointee.numaOthers

@@ -70,22 +70,27 @@ extension PhysicalMemory {
   /// Walks the lists of a zone's CPUs; the frames that they hold.
   private func verifyLists(_ zone: Int, _ name: String, _ differences: inout [String]) -> Int {
     var all = 0
+    var seen: Set<Int> = []
     for cpu in unsafe zones[zone].registered {
       var held = 0
-      for head in 0..<15 {
-        var next = unsafe list(zone, cpu).pointee.heads[head]
+      for (slot, mobility) in CPUList.all {
+        var next = unsafe list(zone, cpu).pointee.heads[CPUList.head(slot, mobility)]
         while next != 0 {
           let frame = Int(next - 1)
           let word = table.word(frame)
-          if word.state != .listed || word.cpu != cpu || word.slot != head / 3 {
-            differences.append("\(name): frame \(frame) in list \(head) of CPU \(cpu) is not marked so")
+          if word.state != .listed || word.slot != slot || word.mobilityIndex != mobility {
+            differences.append("\(name): frame \(frame) in list \(slot) of CPU \(cpu) is not marked so")
+            break
+          }
+          if !seen.insert(frame).inserted {
+            differences.append("\(name): frame \(frame) is in two lists, or twice in one")
             break
           }
           held += word.count
           if unsafe !zones[zone].isTaken(frame, word.count) {
             differences.append("\(name): listed frame \(frame) is free in the zone too")
           }
-          next = head / 3 == 4 ? word.nextListed : table.link(frame)
+          next = word.nextListed
         }
       }
       let counted = unsafe list(zone, cpu).pointee.held

@@ -5,7 +5,7 @@ public import Topology
 /// The frames and bytes of a machine: allocation, giving back, and what can be known of it.
 ///
 /// Safe from many threads. Lock order: a CPU's list (two of them: the lower address first), a zone (two of them: the lower index first).
-/// The table of a frame is guarded as `FrameEntry` says.
+/// The table of a frame is guarded as `EntryWord` says.
 @safe public final class PhysicalMemory: @unchecked Sendable {
   public let frameSize: FrameSize
   public let bytes: PhysicalBytes
@@ -65,7 +65,7 @@ public import Topology
     self.frameSize = frameSize
     (layout, store) = try Self.place(description, spans, frameSize)
     bytes = PhysicalBytes(store)
-    tableMapping = try HostMapping(size: layout.reachLimit * FrameTable.entrySize, access: .readWrite)
+    tableMapping = try HostMapping(size: FrameTable.wordsSize(limit: layout.reachLimit) * 2, access: .readWrite)
     blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
     table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
     zoneCount = layout.zones.count
@@ -172,10 +172,18 @@ public import Topology
   /// The index of the zone that the frame lies in; -1 where there is no memory.
   @inline(__always)
   func zone(of frame: Int) -> Int {
-    let section = frame >> sectionShift
+    let section = frame &>> sectionShift
     if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
     let entry = sections[section]
     return entry == Router.mixed ? searchZone(of: frame) : Int(entry) &- 1
+  }
+
+  /// The index of the zone that has all of the frame's section; below 0 where none has.
+  @inline(__always)
+  func zoneOfSection(of frame: Int) -> Int {
+    let section = frame &>> sectionShift
+    if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
+    return Int(truncatingIfNeeded: Int16(bitPattern: sections[section])) &- 1
   }
 
   @inline(never)
@@ -205,10 +213,7 @@ public import Topology
   func discardFreeBlocks(_ zone: Int) {
     unsafe zones[zone].drainDiscardable { [store] blocks in
       store.discard(blocks: blocks)
-      let entries = blocks.lowerBound * 512 * FrameTable.entrySize..<blocks.upperBound * 512 * FrameTable.entrySize
-      if entries.lowerBound % HostMapping.page == 0, entries.upperBound % HostMapping.page == 0 {
-        tableMapping.discard(offset: entries.lowerBound, size: entries.count)
-      }
+      table.discard(blocks.lowerBound << 9..<blocks.upperBound << 9, tableMapping)
     }
   }
 

@@ -56,6 +56,7 @@ struct Router: ~Copyable, @unchecked Sendable {
     unsafe populated = RoutingTable(
       mapping.base + (sectionCount + cpuCount * 7 + listCount) * 2, count: zoneCount)
     for cpu in 0..<cpuCount { homes[cpu] = -1 }
+    for index in 0..<cpuCount * 6 { localZones[index] = Self.none }
     for cpu in description.cpus { homes[cpu.id.rawValue] = Int16(nodeIndices[cpu.node.rawValue]) }
     rebuild(description, layout)
   }
@@ -135,9 +136,9 @@ struct Router: ~Copyable, @unchecked Sendable {
     UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: homes.count) ? Int(homes[cpu.rawValue]) : -1
   }
 
-  /// The zone index to ask first for a CPU that is known to exist; `none` where it is not of its own node.
+  /// The zone index to ask first for a CPU below the limit; `none` where it is not of its own node, or there is no such CPU.
   @inline(__always)
-  func localZone(_ cpu: CPUID, _ kind: ZoneKind) -> UInt16 { localZones[cpu.rawValue &* 6 &+ Int(kind.rawValue)] }
+  func localZone(_ cpu: Int, _ kind: ZoneKind) -> UInt16 { localZones[cpu &* 6 &+ Int(kind.rawValue)] }
 
   @inline(__always)
   func zoneList(_ node: Int, _ kind: ZoneKind) -> ZoneList {

@@ -153,6 +153,13 @@ extension Zone {
     }
   }
 
+  /// The first free frames of the block that follow one another, at most so many; nil where there are none.
+  func firstRun(_ block: Int, upTo most: Int) -> Range<Int>? {
+    let first = nextOffset(block << 3, from: 0, inverted: true)
+    if first == 512 { return nil }
+    return first..<min(first + most, nextOffset(block << 3, from: first, inverted: false))
+  }
+
   /// The first offset from `from` on that is used, or, inverted, free; 512 where there is none.
   @inline(__always)
   private func nextOffset(_ first: Int, from: Int, inverted: Bool) -> Int {

@@ -5,18 +5,19 @@ enum Mark { case low, min, none }
 
 /// What a zone counts of what passes the CPU lists by. The caller holds the lock.
 extension Zone {
+  /// How many frames the zone may give to requests whose highest zone is `kind`, one after the other; 0 or less: none.
+  @inline(__always)
+  func most(_ mark: Mark, highest kind: ZoneKind) -> Int {
+    switch mark {
+    case .none: free
+    case .min: free - watermarks.min - watermarks.boost - watermarks.protection[Int(kind.rawValue)]
+    case .low: free - watermarks.low - watermarks.boost - watermarks.protection[Int(kind.rawValue)]
+    }
+  }
+
   /// Whether the zone keeps enough when it gives `count` frames to a request whose highest zone is `kind` (`__zone_watermark_ok`).
   @inline(__always)
-  func mayGive(_ count: Int, _ mark: Mark, highest kind: ZoneKind) -> Bool {
-    let floor =
-      switch mark {
-      case .low: watermarks.low
-      case .min: watermarks.min
-      case .none: 0
-      }
-    let kept = mark == .none ? 0 : floor + watermarks.boost + watermarks.protection[Int(kind.rawValue)]
-    return free - (count - 1) > kept
-  }
+  func mayGive(_ count: Int, _ mark: Mark, highest kind: ZoneKind) -> Bool { count <= most(mark, highest: kind) }
 
   @inline(__always)
   mutating func countAllocation(_ count: Int, kind: Int) {

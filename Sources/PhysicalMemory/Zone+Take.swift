@@ -38,6 +38,19 @@ extension Zone {
     return frame
   }
 
+  /// Up to `wanted` single frames, now used, that follow one another; nil where there are none at all. What as many calls of `take` would
+  /// give, for the cost of fewer.
+  mutating func takeSingles(_ wanted: Int, mobility: Int) -> Range<Int>? {
+    let mask = unsafe classMask[unchecked: mobility]
+    guard threshold > 1, mask != 0, let block = classTree(mobility, mask.trailingZeroBitCount).first,
+      let run = firstRun(block, upTo: wanted)
+    else { return take(1, alignment: 1, mobility: mobility).map { $0..<$0 + 1 } }
+    takeRun(block, run.lowerBound, run.count)
+    free -= run.count
+    let start = (block + firstBlock) << 9
+    return start + run.lowerBound..<start + run.upperBound
+  }
+
   /// From a block that is taken apart already, fullest first. `tries` bounds the blocks looked at.
   @inline(__always)
   private mutating func takePartial(_ count: Int, _ alignment: Int, _ mobility: Int, tries: Int) -> Int? {
