@@ -1,36 +1,36 @@
-internal import MemoryTypes
+public import MemoryTypes
 
 /// The free frames that a CPU keeps of one zone (Linux's `per_cpu_pages`), and what it counts of that zone.
 ///
 /// A list for each of the orders 0 to 3 and 9 (its *slots*) and each mobility; the frames of a list are chained through their words in the
 /// frame table, last in, first out. Zeroed memory is an empty list. All fields are guarded by the lock in the last bytes of its 384, which
 /// is no field, so that an access to the list as a whole is none to the lock.
-struct CPUList: ~Copyable {
+@frozen @usableFromInline struct CPUList: ~Copyable {
   /// Frames that may be held in orders 0 to 3, and in order 9, less those that are: below 0 there are too many. The limits are set when the
   /// zone gets to know the list. Numbers of their own, as a load that spans both waits until a store to one is in the cache.
-  var room: Int32
-  var roomLarge: Int32
-  var high: Int32
-  var highLarge: Int32
+  @usableFromInline var room: Int32
+  @usableFromInline var roomLarge: Int32
+  @usableFromInline var high: Int32
+  @usableFromInline var highLarge: Int32
   /// The first frame of each list, plus 1; 0 where it is empty. Index: `head`.
-  var heads: InlineArray<20, UInt64>
+  @usableFromInline var heads: InlineArray<20, UInt64>
   /// Allocations and frees since the start, by slot.
-  var allocations: InlineArray<5, UInt64>
-  var frees: InlineArray<5, UInt64>
+  @usableFromInline var allocations: InlineArray<5, UInt64>
+  @usableFromInline var frees: InlineArray<5, UInt64>
   /// Frames handed out less frames taken back by this list, by kind of owner; only sums over all lists mean anything.
-  var kinds: InlineArray<7, Int>
+  @usableFromInline var kinds: InlineArray<7, Int>
   /// Allocations that another node should have served (`numa_miss`), and those whose CPU is of another node (`numa_other`).
-  var numaMisses: UInt64
-  var numaOthers: UInt64
+  @usableFromInline var numaMisses: UInt64
+  @usableFromInline var numaOthers: UInt64
   /// 1 once the zone knows that this list is in use.
-  var registered: UInt32
+  @usableFromInline var registered: UInt32
 
   static let slots = 5
   /// Bytes from one list to the next: whole cache lines.
-  static let stride = 384
+  @inlinable static var stride: Int { 384 }
 
   /// The lock that guards the list at that place.
-  @inline(__always)
+  @inlinable @inline(__always)
   static func lock(of list: UnsafeMutablePointer<CPUList>) -> UnsafeMutablePointer<Lock> {
     // SAFETY: the list's fields end before, the next list begins behind; zeroed memory is a free lock.
     unsafe (UnsafeMutableRawPointer(list) + (stride - MemoryLayout<Lock>.size)).assumingMemoryBound(to: Lock.self)
@@ -39,7 +39,7 @@ struct CPUList: ~Copyable {
   @inline(__always)
   static func order(ofSlot slot: Int) -> Int { slot == 4 ? 9 : slot }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   static func frames(ofSlot slot: Int) -> Int { 1 &<< (slot &+ (slot &>> 2) &* 5) }
 
   /// The place in `heads` of a slot's list of a mobility.
@@ -59,7 +59,7 @@ struct CPUList: ~Copyable {
   }
 
   /// Counts allocations of one kind that leave the list.
-  @inline(__always)
+  @inlinable @inline(__always)
   mutating func countAllocation(_ slot: Int, kind: Int, _ count: Int = 1) {
     let frames = CPUList.frames(ofSlot: slot) &* count
     _ = addHeld(slot, 0 &- frames)
@@ -68,7 +68,7 @@ struct CPUList: ~Copyable {
   }
 
   /// Counts an allocation that comes back to the list; whether that holds more of its kind than it should then.
-  @inline(__always)
+  @inlinable @inline(__always)
   mutating func countFree(_ slot: Int, kind: Int) -> Bool {
     let frames = CPUList.frames(ofSlot: slot)
     unsafe frees[unchecked: slot] &+= 1
@@ -84,7 +84,7 @@ struct CPUList: ~Copyable {
   }
 
   /// Notes frames that the list gets; whether it holds too many then.
-  @inline(__always)
+  @inlinable @inline(__always)
   mutating func addHeld(_ slot: Int, _ frames: Int) -> Bool {
     if slot == 4 {
       roomLarge &-= Int32(truncatingIfNeeded: frames)

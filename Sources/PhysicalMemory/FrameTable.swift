@@ -1,12 +1,12 @@
 internal import MemoryTypes
-internal import Synchronization
+public import Synchronization
 
 /// The first word of what is known of a frame: written for the first frame of an allocation, zero for what was never handed out.
 ///
 /// An atomic because a frame that is given back is looked up before it is known which lock guards it. `state` changes only under a lock:
 /// that of the CPU's list for `listed` and `allocatedFromList`, else its zone's.
-struct EntryWord: Equatable {
-  var bits: UInt64
+@frozen @usableFromInline struct EntryWord: Equatable {
+  @usableFromInline var bits: UInt64
 
   enum State: UInt64 {
     /// Not the first frame of anything.
@@ -23,11 +23,11 @@ struct EntryWord: Equatable {
   // of an allocation: 9-11 owner kind, 12-31 count - 1 or the list's CPU, 32-63 owner id
   // of a listed frame: 12-63 the next one of the list, plus 1
 
-  static let mayHoldData: UInt64 = 1 << 2
+  @inlinable static var mayHoldData: UInt64 { 1 << 2 }
   /// References or mapping of the allocation were written. Without it they need not be looked at.
-  static let linked: UInt64 = 1 << 3
+  @inlinable static var linked: UInt64 { 1 << 3 }
 
-  @inline(__always) init(bits: UInt64) { self.bits = bits }
+  @inlinable @inline(__always) init(bits: UInt64) { self.bits = bits }
 
   @inline(__always)
   init(zoneAllocation count: Int, mobility: Mobility, owner: FrameOwner) {
@@ -37,7 +37,7 @@ struct EntryWord: Equatable {
   }
 
   /// An allocation from a list of that CPU. `bits`: `FrameRequest.listBits`.
-  @inline(__always)
+  @inlinable @inline(__always)
   init(listBits bits: UInt64, cpu: Int) { self.bits = bits | UInt64(truncatingIfNeeded: cpu) << 12 }
 
   /// A listed frame. `next`: the frame behind it, plus 1; 0 at the end.
@@ -49,16 +49,17 @@ struct EntryWord: Equatable {
   }
 
   /// What an allocation from a list becomes when it is given back.
-  @inline(__always)
+  @inlinable @inline(__always)
   func listed(next: UInt64) -> EntryWord {
-    EntryWord(bits: bits & (31 << 4) | State.listed.rawValue | Self.mayHoldData | next << 12)
+    // 3: `State.listed`.
+    EntryWord(bits: bits & (31 << 4) | 3 | Self.mayHoldData | next << 12)
   }
 
   /// Whether this is an allocation from that list, never linked: the other bits are anything.
-  @inline(__always)
+  @inlinable @inline(__always)
   func isUnlinked(slot: Int, cpu: Int) -> Bool {
-    let wanted =
-      State.allocatedFromList.rawValue | UInt64(truncatingIfNeeded: slot) << 6 | UInt64(truncatingIfNeeded: cpu) << 12
+    // 2: `State.allocatedFromList`.
+    let wanted = 2 | UInt64(truncatingIfNeeded: slot) << 6 | UInt64(truncatingIfNeeded: cpu) << 12
     return (bits ^ wanted) & (3 | Self.linked | 7 << 6 | 0xF_FFFF << 12) == 0
   }
 
@@ -74,16 +75,16 @@ struct EntryWord: Equatable {
   @inline(__always) var isLinked: Bool { bits & Self.linked != 0 }
   @inline(__always) var mobilityIndex: Int { Int(truncatingIfNeeded: bits >> 4 & 3) }
   @inline(__always) var mobility: Mobility { Mobility(rawValue: UInt8(bits >> 4 & 3)) ?? .unmovable }
-  @inline(__always) var kindIndex: Int { Int(truncatingIfNeeded: bits >> 9 & 7) }
+  @inlinable @inline(__always) var kindIndex: Int { Int(truncatingIfNeeded: bits >> 9 & 7) }
   @inline(__always) var owner: FrameOwner {
     FrameOwner(FrameOwner.Kind(rawValue: UInt8(bits >> 9 & 7)) ?? .kernel, id: UInt32(bits >> 32))
   }
-  @inline(__always) var slot: Int { Int(truncatingIfNeeded: bits >> 6 & 7) }
+  @inlinable @inline(__always) var slot: Int { Int(truncatingIfNeeded: bits >> 6 & 7) }
   /// Which of a CPU list's lists: `CPUList.head`.
-  @inline(__always) var head: Int { Int(truncatingIfNeeded: bits >> 4 & 31) }
+  @inlinable @inline(__always) var head: Int { Int(truncatingIfNeeded: bits >> 4 & 31) }
   @inline(__always) var cpu: Int { Int(truncatingIfNeeded: bits >> 12 & 0xF_FFFF) }
   /// Of a listed frame: the one behind it, plus 1; 0 at the end.
-  @inline(__always) var nextListed: UInt64 { bits >> 12 }
+  @inlinable @inline(__always) var nextListed: UInt64 { bits >> 12 }
   /// Frames of the allocation that begins here, or of the listed frame.
   @inline(__always) var count: Int {
     bits & 3 == State.allocatedFromZone.rawValue
@@ -109,13 +110,13 @@ enum FrameLink {
 /// what is shared or mapped. Allocations of whole blocks (512 frames and more) keep their first word apart once more, in 8 bytes a block,
 /// so that a thousand of them touch a few pages rather than one each. Of a block's first frame at most one of the two words has a
 /// state.
-@safe struct FrameTable: @unchecked Sendable {
-  typealias Word = UnsafeMutablePointer<Atomic<UInt64>>
-  private let words: Word
+@frozen @usableFromInline @safe struct FrameTable: @unchecked Sendable {
+  @usableFromInline typealias Word = UnsafeMutablePointer<Atomic<UInt64>>
+  @usableFromInline let words: Word
   private let links: Word
-  private let blockWords: Word
+  @usableFromInline let blockWords: Word
   /// The first frame number that no table entry has.
-  let limit: Int
+  @usableFromInline let limit: Int
 
   /// Bytes of an array with a word a frame; the table is two of these, the links behind the words.
   static func wordsSize(limit: Int) -> Int { (limit * 8 + HostMapping.page - 1) & ~(HostMapping.page - 1) }
@@ -137,7 +138,7 @@ enum FrameLink {
   // that are read again under it, or of frames that the caller holds.
 
   /// Where the first word of an allocation lies that is a block or more, or less.
-  @inline(__always)
+  @inlinable @inline(__always)
   func place(_ frame: Int, isBlock: Bool) -> Word {
     assert(frame >= 0 && frame < limit && (!isBlock || frame & 511 == 0))
     return unsafe isBlock ? blockWords + frame >> 9 : words + frame
@@ -155,7 +156,7 @@ enum FrameLink {
   }
 
   /// Sets the first word of a frame that begins less than a block.
-  @inline(__always)
+  @inlinable @inline(__always)
   func setWord(_ frame: Int, _ word: EntryWord) {
     assert(frame >= 0 && frame < limit)
     // SAFETY: inside the table, as asserted.

@@ -1,5 +1,5 @@
 public import MemoryTypes
-internal import Synchronization
+public import Synchronization
 internal import Topology
 
 extension PhysicalMemory {
@@ -10,52 +10,58 @@ extension PhysicalMemory {
   /// - Complexity: O(1) from a CPU's list (1, 2, 4, 8 or 512 frames aligned to their count at most); otherwise see `Zone.take`.
   @inlinable @inline(__always)
   public func allocate(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
-    // The common case, and nothing but it, with what is constant of a request folded into the caller: from the CPU's own list of its own
-    // node.
+    // The common case, and nothing but it, compiled into the caller, where what is constant of the request falls away: from the CPU's own
+    // list of its own node.
     let slot = request.localSlot
-    if slot >= 0 {
-      let frame = popLocal(request.cpu.rawValue, request.listBits(slot), request.highestZone)
+    if slot >= 0, let list = unsafe localLists[request.cpu.rawValue, request.highestZone] {
+      let word = EntryWord(listBits: request.listBits(slot), cpu: request.cpu.rawValue)
+      let lock = unsafe CPUList.lock(of: list)
+      let frame =
+        unsafe lock.pointee.tryLock() ? popLocked(list, word, slot) : popContended(UInt(bitPattern: list), word.bits)
       if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(truncatingIfNeeded: frame)), count: request.count) }
     }
-    return try allocateAnywhere(request)
+    return try allocateAnywhere(
+      request.count, request.alignment, request.cpu, request.node, request.onlyNode, request.zone, request.mobility,
+      request.zeroed, request.owner)
   }
 
-  /// The first frame of the CPU's list of its own node's zone; -1 where there is none. `bits`: `FrameRequest.listBits`.
-  @usableFromInline
-  func popLocal(_ cpu: Int, _ bits: UInt64, _ highest: ZoneKind) -> Int {
-    if UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return -1 }
-    let zone = router.localZone(cpu, highest)
-    if zone == Router.none { return -1 }
-    let list = unsafe list(Int(truncatingIfNeeded: zone), cpu)
-    let word = EntryWord(listBits: bits, cpu: cpu)
-    if unsafe !CPUList.lock(of: list).pointee.tryLock() { return unsafe popContended(list, word) }
-    return unsafe popLocked(list, word)
+  /// `allocateAnywhere`, for those who have the request in registers and keep it there.
+  @usableFromInline @inline(never)
+  func allocateAnywhere(
+    _ count: FrameCount, _ alignment: FrameCount, _ cpu: CPUID, _ node: NodeID?, _ onlyNode: Bool, _ zone: ZoneKind?,
+    _ mobility: Mobility, _ zeroed: Bool, _ owner: FrameOwner
+  ) throws(MemoryError) -> FrameRange {
+    try allocateAnywhere(
+      FrameRequest(
+        count: count, alignment: alignment, cpu: cpu, node: node, onlyNode: onlyNode, zone: zone, mobility: mobility,
+        zeroed: zeroed, owner: owner))
   }
 
-  /// Apart, and the last call, so that the way without contention saves no registers.
-  @inline(never)
-  private func popContended(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) -> Int {
+  @usableFromInline @inline(never)
+  func popContended(_ list: UInt, _ bits: UInt64) -> Int {
+    guard let list = unsafe UnsafeMutablePointer<CPUList>(bitPattern: list) else { return -1 }
+    let word = EntryWord(bits: bits)
     unsafe CPUList.lock(of: list).pointee.lock()
-    return unsafe popLocked(list, word)
+    return unsafe popLocked(list, word, word.slot)
   }
 
   /// The first frame of a list that is locked, and unlocked behind; -1 where there is none.
-  @inline(__always)
-  private func popLocked(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) -> Int {
+  @inlinable @inline(__always)
+  func popLocked(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord, _ slot: Int) -> Int {
     let first = unsafe list.pointee.heads[unchecked: word.head]
     if first != 0 {
-      unsafe pop(first, list, word)
-      unsafe list.pointee.countAllocation(word.slot, kind: word.kindIndex)
+      unsafe pop(first, list, word, slot)
+      unsafe list.pointee.countAllocation(slot, kind: word.kindIndex)
     }
     unsafe CPUList.lock(of: list).pointee.unlock()
     return Int(truncatingIfNeeded: first) &- 1
   }
 
   /// Makes the first frame of a list, plus 1, an allocation that is described by `word`. The list is locked.
-  @inline(__always)
-  private func pop(_ first: UInt64, _ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) {
+  @inlinable @inline(__always)
+  func pop(_ first: UInt64, _ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord, _ slot: Int) {
     // SAFETY: listed frames are frames of the table, listed blocks begin blocks.
-    let place = unsafe table.place(Int(truncatingIfNeeded: first &- 1), isBlock: word.slot == 4)
+    let place = unsafe table.place(Int(truncatingIfNeeded: first &- 1), isBlock: slot == 4)
     let listed = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
     unsafe list.pointee.heads[unchecked: word.head] = listed.nextListed
     unsafe place.pointee.store(word.bits, ordering: .relaxed)
@@ -64,17 +70,14 @@ extension PhysicalMemory {
   /// Takes single frames off the CPU's list of its own node, until that is empty or the buffer full; how many.
   func popMany(_ request: FrameRequest, _ buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int {
     let cpu = request.cpu.rawValue
-    if request.localSlot != 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return 0 }
-    let zone = router.localZone(cpu, request.highestZone)
-    if zone == Router.none { return 0 }
-    let list = unsafe list(Int(zone), cpu)
+    guard request.localSlot == 0, let list = unsafe localLists[cpu, request.highestZone] else { return 0 }
     let word = EntryWord(listBits: request.listBits(0), cpu: cpu)
     unsafe CPUList.lock(of: list).pointee.lock()
     var taken = 0
     while taken < buffer.count {
       let first = unsafe list.pointee.heads[unchecked: word.head]
       if first == 0 { break }
-      unsafe pop(first, list, word)
+      unsafe pop(first, list, word, word.slot)
       unsafe buffer[taken] = FrameNumber(first &- 1)
       taken += 1
     }
@@ -84,8 +87,8 @@ extension PhysicalMemory {
   }
 
   /// `allocate`, all cases.
-  @usableFromInline @inline(never)
-  func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+  @inline(never)
+  private func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
     let count = request.count.rawValue
     let alignment = request.alignment.rawValue
     guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
@@ -174,7 +177,7 @@ extension PhysicalMemory {
     let first = unsafe list.pointee.heads[unchecked: word.head]
     let frame = Int(truncatingIfNeeded: first &- 1)
     let old = table.word(frame)
-    unsafe pop(first, list, word)
+    unsafe pop(first, list, word, word.slot)
     unsafe list.pointee.countAllocation(slot, kind: word.kindIndex)
     if zone != preferred || nodeIndex(ofZone: zone) != home {
       unsafe countDistant(list, zone, home: home, preferred: preferred)
@@ -214,7 +217,11 @@ extension PhysicalMemory {
       left -= slot == 0 ? run.count : 1
       for frame in stride(from: run.lowerBound, to: run.upperBound, by: frames) {
         table.list(frame, slot: slot, mobility: index, next: 0)
-        if last < 0 { unsafe list.pointee.heads[head] = UInt64(frame + 1) } else { table.chain(last, to: frame, slot: slot) }
+        if last < 0 {
+          unsafe list.pointee.heads[head] = UInt64(frame + 1)
+        } else {
+          table.chain(last, to: frame, slot: slot)
+        }
         last = frame
       }
       if slot == 4 { store.touched.insertWhole(run.lowerBound >> 9) } else { store.touched.insert(run.lowerBound >> 9) }

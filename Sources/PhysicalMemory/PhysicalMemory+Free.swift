@@ -1,5 +1,5 @@
 public import MemoryTypes
-internal import Synchronization
+public import Synchronization
 
 extension PhysicalMemory {
   /// Gives an allocation back: exactly the range that `allocate` returned, by way of `cpu`'s lists.
@@ -9,48 +9,30 @@ extension PhysicalMemory {
   /// - Complexity: O(1) for 1, 2, 4, 8 and 512 frames; otherwise see `Zone.give`.
   @inlinable @inline(__always)
   public func free(_ range: FrameRange, cpu: CPUID) throws(MemoryError) {
-    // The common case, and nothing but it: back to the list that gave it.
+    // The common case, and nothing but it, compiled into the caller: back to the list that gave it.
     let slot = FrameRequest.slot(forCount: range.count.rawValue)
-    if slot >= 0, pushLocal(Int(truncatingIfNeeded: range.start.rawValue), slot, cpu.rawValue) { return }
+    if slot >= 0, range.start.rawValue < UInt64(truncatingIfNeeded: table.limit),
+      slot != 4 || range.start.rawValue & 511 == 0,
+      UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: lists.cpuLimit),
+      pushLocal(Int(truncatingIfNeeded: range.start.rawValue), slot, cpu.rawValue)
+    {
+      return
+    }
     try freeAnywhere(range, cpu)
   }
 
-  /// Puts an allocation back into the list that gave it; false, and nothing done, where that is not the whole story.
-  @usableFromInline
+  /// Puts an allocation back into the list that gave it; false, and nothing done, where that is not the whole story. The frame and the CPU
+  /// are below their limits.
+  @inlinable @inline(__always)
   func pushLocal(_ frame: Int, _ slot: Int, _ cpu: Int) -> Bool {
-    if UInt(bitPattern: frame) >= UInt(bitPattern: table.limit) || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit)
-      || slot == 4 && frame & 511 != 0
-    {
-      return false
-    }
     let place = unsafe table.place(frame, isBlock: slot == 4)
     let word = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
-    if !word.isUnlinked(slot: slot, cpu: cpu) { return false }
     let isolations = isolations.load(ordering: .acquiring)
+    if !word.isUnlinked(slot: slot, cpu: cpu) || isolations & 0xFFFF != 0 { return false }
     let zone = zoneOfSection(of: frame)
-    if zone < 0 || isolations & 0xFFFF != 0 { return false }
-    let list = unsafe list(zone, cpu)
-    if unsafe !CPUList.lock(of: list).pointee.tryLock() {
-      return unsafe pushContended(frame, word, list, zone, isolations)
-    }
-    return unsafe pushLocked(frame, place, word, list, zone, isolations)
-  }
-
-  /// Apart, and the last call, so that the way without contention saves no registers.
-  @inline(never)
-  private func pushContended(
-    _ frame: Int, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ isolations: UInt64
-  ) -> Bool {
-    unsafe CPUList.lock(of: list).pointee.lock()
-    return unsafe pushLocked(frame, table.place(frame, isBlock: word.slot == 4), word, list, zone, isolations)
-  }
-
-  /// `pushLocal` under the list's lock, which is given up behind.
-  @inline(__always)
-  private func pushLocked(
-    _ frame: Int, _ place: FrameTable.Word, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>, _ zone: Int,
-    _ isolations: UInt64
-  ) -> Bool {
+    if zone < 0 { return false }
+    let list = unsafe lists[zone, cpu]
+    if unsafe !CPUList.lock(of: list).pointee.tryLock() { return pushContended(frame, word.bits, zone, isolations) }
     // Of two who give it back at once the second finds it listed here. And while blocks are isolated, or may have gone to other zones since
     // this one was looked up, there is more to it.
     if unsafe place.pointee.load(ordering: .relaxed) != word.bits
@@ -59,24 +41,43 @@ extension PhysicalMemory {
       unsafe CPUList.lock(of: list).pointee.unlock()
       return false
     }
-    if unsafe push(frame, place, word, list) { return unsafe relieveAndUnlock(list, zone, word.slot) }
-    unsafe CPUList.lock(of: list).pointee.unlock()
+    if unsafe push(frame, place, word, slot, list) {
+      relieveAndUnlock(zone, cpu, slot)
+    } else {
+      unsafe CPUList.lock(of: list).pointee.unlock()
+    }
     return true
   }
 
-  @inline(never)
-  private func relieveAndUnlock(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) -> Bool {
+  /// `pushLocal`, waiting for the list's lock.
+  @usableFromInline @inline(never)
+  func pushContended(_ frame: Int, _ bits: UInt64, _ zone: Int, _ isolations: UInt64) -> Bool {
+    let word = EntryWord(bits: bits)
+    let list = unsafe list(zone, word.cpu)
+    unsafe CPUList.lock(of: list).pointee.lock()
+    defer { unsafe CPUList.lock(of: list).pointee.unlock() }
+    let place = unsafe table.place(frame, isBlock: word.slot == 4)
+    if unsafe place.pointee.load(ordering: .relaxed) != bits
+      || self.isolations.load(ordering: .relaxed) != isolations
+    {
+      return false
+    }
+    if unsafe push(frame, place, word, word.slot, list) { unsafe relieve(list, zone, word.slot) }
+    return true
+  }
+
+  @usableFromInline @inline(never)
+  func relieveAndUnlock(_ zone: Int, _ cpu: Int, _ slot: Int) {
+    let list = unsafe list(zone, cpu)
     unsafe relieve(list, zone, slot)
     unsafe CPUList.lock(of: list).pointee.unlock()
-    return true
   }
 
   /// Turns an allocation, whose word lies at `place`, into a listed frame of the list, which is locked; whether that holds too much then.
-  @inline(__always)
-  private func push(
-    _ frame: Int, _ place: FrameTable.Word, _ word: EntryWord, _ list: UnsafeMutablePointer<CPUList>
+  @inlinable @inline(__always)
+  func push(
+    _ frame: Int, _ place: FrameTable.Word, _ word: EntryWord, _ slot: Int, _ list: UnsafeMutablePointer<CPUList>
   ) -> Bool {
-    let slot = word.slot
     if slot & 3 != 0 { markTail(frame, 1 &<< slot) }
     let next = unsafe list.pointee.heads[unchecked: word.head]
     unsafe place.pointee.store(word.listed(next: next).bits, ordering: .relaxed)
@@ -88,7 +89,7 @@ extension PhysicalMemory {
   func pushMany(_ frames: UnsafeBufferPointer<FrameNumber>, _ cpu: Int) -> Int {
     guard let first = unsafe frames.first, first.rawValue < UInt64(table.limit) else { return 0 }
     let zone = self.zone(of: Int(first.rawValue))
-    if zone < 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: cpuLimit) { return 0 }
+    if zone < 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: lists.cpuLimit) { return 0 }
     let list = unsafe list(zone, cpu)
     var given = 0
     unsafe CPUList.lock(of: list).pointee.lock()
@@ -102,7 +103,7 @@ extension PhysicalMemory {
       let place = unsafe table.place(frame, isBlock: false)
       let word = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
       if !word.isUnlinked(slot: 0, cpu: cpu) || self.zone(of: frame) != zone { break }
-      if unsafe push(frame, place, word, list) { unsafe relieve(list, zone, 0) }
+      if unsafe push(frame, place, word, 0, list) { unsafe relieve(list, zone, 0) }
       given += 1
     }
     return given
@@ -163,7 +164,7 @@ extension PhysicalMemory {
     if isolations.load(ordering: .acquiring) & 0xFFFF != 0, joinIsolated(frame, word, zone) { return true }
     table.clearLink(frame, word)
     // As if the list that takes it had given it.
-    if unsafe push(frame, table.place(frame, isBlock: word.slot == 4), word, target) {
+    if unsafe push(frame, table.place(frame, isBlock: word.slot == 4), word, word.slot, target) {
       unsafe relieve(target, zone, word.slot)
     }
     return true
@@ -268,8 +269,8 @@ extension PhysicalMemory {
   }
 
   /// Notes that the frames behind the first may hold data; for whole blocks the blocks say so.
-  @inline(__always)
-  private func markTail(_ frame: Int, _ count: Int) {
+  @inlinable @inline(__always)
+  func markTail(_ frame: Int, _ count: Int) {
     var each = frame &+ 1
     while each < frame &+ count {
       table.setWord(each, EntryWord(bits: EntryWord.mayHoldData))

@@ -1,5 +1,5 @@
 public import MemoryTypes
-internal import Synchronization
+public import Synchronization
 public import Topology
 
 /// The frames and bytes of a machine: allocation, giving back, and what can be known of it.
@@ -12,7 +12,7 @@ public import Topology
   let description: MachineDescription
   let layout: MachineLayout
   let store: ByteStore
-  let table: FrameTable
+  @usableFromInline let table: FrameTable
   let tableMapping: HostMapping
   private let blockMapping: HostMapping
   private let listMapping: HostMapping
@@ -25,17 +25,17 @@ public import Topology
   /// Each zone's lock: apart, so that an access to a zone as a whole is none to its lock.
   let zoneLocks: UnsafeMutablePointer<Lock>
   let zoneCount: Int
-  /// The first CPU number that no table has.
-  let cpuLimit: Int
   let router: Router
-  /// `Router`'s, at hand for the hot path.
-  private let sections: RoutingTable
-  private let sectionShift: Int
+  @usableFromInline let lists: CPUListTable
+  // `Router`'s, at hand for the hot path.
+  @usableFromInline let localLists: LocalLists
+  @usableFromInline let sections: RoutingTable
+  @usableFromInline let sectionShift: Int
   /// Guards what follows; taken before all other locks.
   let tuning = Lock()
   /// Isolations in force in the low 16 bits, above them how many there have been: what is freed while there are any takes the long way
   /// round the CPUs' lists.
-  let isolations = Atomic<UInt64>(0)
+  @usableFromInline let isolations = Atomic<UInt64>(0)
   /// Frames that were taken out for good (`num_poisoned_pages`).
   let poisoned = Atomic<Int>(0)
   var currentTunables = MemoryTunables(
@@ -69,7 +69,7 @@ public import Topology
     blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
     table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
     zoneCount = layout.zones.count
-    cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
+    let cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
     listMapping = try HostMapping(size: zoneCount * cpuLimit * CPUList.stride, access: .readWrite)
     var parts: [Range<Int>] = []
     let zoneLayouts = layout.zones.map { Zone.Layout(reach: $0.reach) }
@@ -79,7 +79,9 @@ public import Topology
     }
     metadataParts = parts
     zoneMetadata = try HostMapping(size: parts.last?.upperBound ?? 0, access: .readWrite)
-    router = try Router(description, layout)
+    unsafe lists = CPUListTable(listMapping.base, cpuLimit: cpuLimit)
+    router = try Router(description, layout, lists: lists)
+    localLists = router.localLists
     sections = router.sections
     sectionShift = router.sectionShift
     precondition(FrameOwner.Kind.allCases.count <= 7)
@@ -178,12 +180,10 @@ public import Topology
     return entry == Router.mixed ? searchZone(of: frame) : Int(entry) &- 1
   }
 
-  /// The index of the zone that has all of the frame's section; below 0 where none has.
-  @inline(__always)
+  /// The index of the zone that has all of the section of a frame below the table's limit; below 0 where none has.
+  @inlinable @inline(__always)
   func zoneOfSection(of frame: Int) -> Int {
-    let section = frame &>> sectionShift
-    if UInt(bitPattern: section) >= UInt(bitPattern: sections.count) { return -1 }
-    return Int(truncatingIfNeeded: Int16(bitPattern: sections[section])) &- 1
+    Int(truncatingIfNeeded: Int16(bitPattern: sections[frame &>> sectionShift])) &- 1
   }
 
   @inline(never)
@@ -194,10 +194,7 @@ public import Topology
 
   /// The list of a zone's free frames that a CPU keeps.
   @inline(__always)
-  func list(_ zone: Int, _ cpu: Int) -> UnsafeMutablePointer<CPUList> {
-    // SAFETY: both indices are in range; zeroed memory is an empty list.
-    unsafe (listMapping.base + (zone &* cpuLimit &+ cpu) &* CPUList.stride).assumingMemoryBound(to: CPUList.self)
-  }
+  func list(_ zone: Int, _ cpu: Int) -> UnsafeMutablePointer<CPUList> { unsafe lists[zone, cpu] }
 
   /// Gives back to the host what it holds of whole free blocks of a zone, once they are many: the zone is locked.
   ///

@@ -1,5 +1,5 @@
 internal import MemoryTypes
-internal import Synchronization
+public import Synchronization
 internal import Topology
 
 /// The tables that lead from CPUs, nodes and frames to zones.
@@ -15,8 +15,8 @@ struct Router: ~Copyable, @unchecked Sendable {
   private let nodeIndices: [Int16]
   /// By CPU number: its node's index, -1 where there is none.
   private let homes: HostArray<Int16>
-  /// By CPU number and highest zone kind: the zone that is asked first, where it is of the CPU's own node; else `none`.
-  private let localZones: RoutingTable
+  /// By CPU number and highest zone kind: the CPU's list of the zone that is asked first, where that is of the CPU's own node.
+  let localLists: LocalLists
   /// By node index and highest zone kind: the zones that may serve, best first, `none` behind them (Linux's zonelists).
   private let lists: RoutingTable
   static let none = UInt16.max
@@ -31,7 +31,8 @@ struct Router: ~Copyable, @unchecked Sendable {
   /// Holds the tables that the hot paths read.
   private let mapping: HostMapping
 
-  init(_ description: MachineDescription, _ layout: MachineLayout) throws(MemoryError) {
+  /// `lists`: where the CPUs' lists lie.
+  init(_ description: MachineDescription, _ layout: MachineLayout, lists: CPUListTable) throws(MemoryError) {
     let nodes = description.nodes
     nodeCount = nodes.count
     zoneCount = layout.zones.count
@@ -47,16 +48,17 @@ struct Router: ~Copyable, @unchecked Sendable {
     let sectionCount = limit >> shift + 1
     let cpuCount = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
     let listCount = nodes.count * 6 * (zoneCount + 1)
-    mapping = try HostMapping(size: (sectionCount + cpuCount * 7 + listCount + zoneCount) * 2, access: .readWrite)
+    let first = LocalLists.size(cpuLimit: cpuCount)
+    mapping = try HostMapping(
+      size: first + (sectionCount + cpuCount + listCount + zoneCount) * 2, access: .readWrite)
     // SAFETY: arrays one behind the other in a mapping of their joint size.
-    unsafe sections = RoutingTable(mapping.base, count: sectionCount)
-    unsafe homes = HostArray(mapping.base + sectionCount * 2, count: cpuCount)
-    unsafe localZones = RoutingTable(mapping.base + (sectionCount + cpuCount) * 2, count: cpuCount * 6)
-    unsafe lists = RoutingTable(mapping.base + (sectionCount + cpuCount * 7) * 2, count: listCount)
-    unsafe populated = RoutingTable(
-      mapping.base + (sectionCount + cpuCount * 7 + listCount) * 2, count: zoneCount)
+    unsafe localLists = LocalLists(mapping.base, lists)
+    let numbers = unsafe mapping.base + first
+    unsafe sections = RoutingTable(numbers, count: sectionCount)
+    unsafe homes = HostArray(numbers + sectionCount * 2, count: cpuCount)
+    unsafe self.lists = RoutingTable(numbers + (sectionCount + cpuCount) * 2, count: listCount)
+    unsafe populated = RoutingTable(numbers + (sectionCount + cpuCount + listCount) * 2, count: zoneCount)
     for cpu in 0..<cpuCount { homes[cpu] = -1 }
-    for index in 0..<cpuCount * 6 { localZones[index] = Self.none }
     for cpu in description.cpus { homes[cpu.id.rawValue] = Int16(nodeIndices[cpu.node.rawValue]) }
     rebuild(description, layout)
   }
@@ -116,7 +118,7 @@ struct Router: ~Copyable, @unchecked Sendable {
       for kind in 0..<6 {
         let first = lists[(node * 6 + kind) * (zoneCount + 1)]
         let isLocal = first != Self.none && layout.zones[Int(first)].nodeIndex == node
-        localZones[cpu.id.rawValue * 6 + kind] = isLocal ? first : Self.none
+        localLists.set(cpu.id.rawValue, kind, zone: isLocal ? Int(first) : nil)
       }
     }
     plan.changes.add(1, ordering: .releasing)
@@ -136,10 +138,6 @@ struct Router: ~Copyable, @unchecked Sendable {
     UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: homes.count) ? Int(homes[cpu.rawValue]) : -1
   }
 
-  /// The zone index to ask first for a CPU below the limit; `none` where it is not of its own node, or there is no such CPU.
-  @inline(__always)
-  func localZone(_ cpu: Int, _ kind: ZoneKind) -> UInt16 { localZones[cpu &* 6 &+ Int(kind.rawValue)] }
-
   @inline(__always)
   func zoneList(_ node: Int, _ kind: ZoneKind) -> ZoneList {
     ZoneList(table: lists, start: (node * 6 + Int(kind.rawValue)) * (zoneCount + 1))
@@ -158,9 +156,9 @@ struct Router: ~Copyable, @unchecked Sendable {
 }
 
 /// Small numbers in host memory, each read and written as a whole, in no order with others.
-@safe struct RoutingTable: @unchecked Sendable {
-  private let base: UnsafeMutablePointer<Atomic<UInt16>>
-  let count: Int
+@frozen @usableFromInline @safe struct RoutingTable: @unchecked Sendable {
+  @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt16>>
+  @usableFromInline let count: Int
 
   init(_ base: UnsafeMutableRawPointer, count: Int) {
     // SAFETY: the caller hands over `count` zeroed words, used as this type alone; zero is a valid Atomic.
@@ -168,7 +166,7 @@ struct Router: ~Copyable, @unchecked Sendable {
     self.count = count
   }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   subscript(_ index: Int) -> UInt16 {
     get {
       assert(index >= 0 && index < count)
