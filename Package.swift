@@ -85,7 +85,7 @@ let package = Package(
     .testTarget(
       name: "FileTreeTests",
       dependencies: [
-        "MemoryTypes", "Topology", "PhysicalMemory", "Machine", "Commands", "FileTree",
+        "MemoryTypes", "Topology", "PhysicalMemory", "Translation", "AddressSpaces", "Machine", "Commands", "FileTree",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       resources: [.copy("Fixtures")], swiftSettings: settings),

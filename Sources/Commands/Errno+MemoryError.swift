@@ -42,6 +42,10 @@ extension Errno {
       // SELinux's execmem and PaX's MPROTECT: EACCES.
       case .writableAndExecutable: .permissionDenied
       case .noSuchProcess: .noSuchProcess
+      // mmap(2) at a fixed address behind the last: ENOMEM; of an order to the kernel, which has no such limit: EINVAL.
+      case .outsideHalf: .invalidArgument
+      // What is not the caller's: ptrace(2), kill(2), fcntl(2) with F_SETOWN: EPERM.
+      case .foreignMapping: .notPermitted
       }
   }
 }

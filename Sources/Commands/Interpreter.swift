@@ -17,9 +17,7 @@ public struct Interpreter: Sendable {
     }
     var tokens = unsafe try Tokens(line)
     guard let first = tokens.next(), unsafe first.bytes[0] != UInt8(ascii: "#") else { return }
-    guard let verb = Verb.named(first) else {
-      throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
-    }
+    let verb = try Verb.named(first, &tokens)
     let arguments = try verb.parse(&tokens)
     machine.beginLine()
     defer { machine.endLine() }

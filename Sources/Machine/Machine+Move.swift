@@ -14,7 +14,8 @@ final class MachineMover: FrameMover, @unchecked Sendable {
     case .anonymous, .pageCache:
       return machine.isBooted && machine.users.migrate(allocation.range.start, to: target.start)
     case .command:
-      // A line's frames are found by asking where they are: `list`, `page_owner`.
+      // A line's frames are found by asking where they are: `list`, `page_owner`. What `map` shows stays where it is.
+      if machine.isBooted, machine.users.mappedFrame(in: allocation.range) != nil { return false }
       machine.memory.copyFrames(allocation.range, to: target)
       return true
     case .hugePage:

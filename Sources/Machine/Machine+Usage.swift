@@ -46,13 +46,21 @@ extension Machine {
   public func usage(of node: NodeID) -> MemoryUsage {
     var usage = MemoryUsage()
     if let totals = memory.totals(of: node) { usage.add(totals) }
+    usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
     return usage
+  }
+
+  private func kernelStackKilobytes(of node: NodeID) -> Int {
+    Int(memory.frameSize.kilobytes(FrameCount(UInt64(users.kernelStackFrames(of: node)))))
   }
 
   /// All nodes'.
   public func usage() -> MemoryUsage {
     var usage = MemoryUsage()
-    for node in memory.nodes { if let totals = memory.totals(of: node) { usage.add(totals) } }
+    for node in memory.nodes {
+      if let totals = memory.totals(of: node) { usage.add(totals) }
+      usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
+    }
     return usage
   }
 

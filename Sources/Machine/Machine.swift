@@ -88,6 +88,7 @@ private struct Booted {
   init(_ description: MachineDescription, _ memory: PhysicalMemory, _ format: PageFormat) throws(MemoryError) {
     kernelTable = try PageTable(kernelOf: TableFrames(memory), format: format)
     try Self.mapPhysicalMemory(description, memory, kernelTable)
+    try Self.mapDevices(description, memory, kernelTable)
     users = try UserMemory(physical: memory, kernelTable: kernelTable, settings: Self.settings(description, memory))
     users.mmu.requestCost = description.settings.tlbCostNanoseconds
     try Self.startInit(users)
@@ -107,6 +108,25 @@ private struct Booted {
           map.first + ByteCount(range.start.rawValue), to: memory.frameSize.framesInside(part),
           flags: [.present, .writable, .global, .accessed, .dirty])
       }
+    }
+  }
+
+  /// Maps the registers of the devices that the machine is described with, one behind the other, a page free behind each (`ioremap`). Windows in
+  /// which devices may lie are mapped by whoever finds one there.
+  private static func mapDevices(
+    _ description: MachineDescription, _ memory: PhysicalMemory, _ table: PageTable
+  ) throws(MemoryError) {
+    var next = table.format.layout.mmio.first
+    var mapped: [FrameRange] = []
+    for region in description.reserved
+    where region.kind == .mmio && region.range.start.rawValue >= 1 << 20 && region.range.size <= .kib(64) {
+      let frames = memory.frameSize.framesTouched(region.range)
+      if mapped.contains(where: { $0.overlaps(frames) }) { continue }
+      mapped.append(frames)
+      try table.map(
+        next, to: frames,
+        flags: [.present, .writable, .global, .accessed, .dirty, .cacheDisable, .writeThrough], sizes: .base)
+      next = next + memory.frameSize.bytes(frames.count) + memory.frameSize.bytes
     }
   }
 

@@ -58,6 +58,10 @@ public enum MemoryError: Error, Hashable, Sendable {
   case invalidFlags(String)
   case unsupportedPageSize(ByteCount)
   case noSuchProcess(ProcessID)
+  /// An address of the other half, or behind the last that a process may map.
+  case outsideHalf(VirtualAddress, isKernel: Bool)
+  /// Mapped by somebody who alone may change that.
+  case foreignMapping(VirtualAddress, owner: String)
 }
 
 extension MemoryError: CustomStringConvertible {
@@ -98,6 +102,9 @@ extension MemoryError: CustomStringConvertible {
     case .invalidFlags(let reason): "invalid flags: \(reason)"
     case .unsupportedPageSize(let size): "this page format has no pages of \(size)"
     case .noSuchProcess(let pid): "no such process: \(pid.rawValue)"
+    case .outsideHalf(let address, let isKernel):
+      "\(address) is not in the \(isKernel ? "kernel's" : "users'") half"
+    case .foreignMapping(let address, let owner): "\(address) is mapped by \(owner)"
     }
   }
 }

@@ -12,12 +12,12 @@ import Topology
   @Test func describesEachWord() throws {
     let console = try Console()
     for line in try console.answer("help").lines.dropFirst() {
-      let word = line.prefix { $0 != " " }
-      let text = try console.answer("help \(word)")
-      #expect(text.hasPrefix("usage: \(word)"))
-      let summary = line.dropFirst(word.count).drop { $0 == " " }
-      #expect(text.lines[1] == "\(word) \(summary)")
+      let verb = String(line.prefix(12)).split(separator: " ").joined(separator: " ")
+      let text = try console.answer("help \(verb)")
+      #expect(text.hasPrefix("usage: \(verb)"))
+      #expect(text.lines[1] == "\(verb) \(line.dropFirst(12))")
     }
+    #expect(try console.answer("help tlb").contains("usage: tlb switch CPU PID"))
     let alloc = try console.answer("help alloc")
     for key in ["order", "count", "node", "zone", "cpu"] {
       #expect(alloc.lines[0].contains("[\(key)=") && alloc.lines.dropFirst(2).contains { $0.hasPrefix("  \(key) ") })

@@ -97,3 +97,76 @@ struct EntryTests {
     #expect(PageFormat.standard(for: .riscv64) == .sv39)
   }
 }
+
+/// The bits that the manuals reserve: an entry that has one of them set faults.
+struct ReservedBitTests {
+  struct Case: CustomTestStringConvertible {
+    var format: PageFormat
+    var level: Int
+    /// A valid entry.
+    var entry: UInt64
+    var reserved: [ClosedRange<Int>]
+    var document: String
+    var testDescription: String { "\(format), level \(level), \(document)" }
+  }
+
+  static let cases: [Case] = [
+    Case(format: .x86_64, level: 0, entry: 0x1003, reserved: [], document: "SDM 3A, table 4-20"),
+    Case(format: .x86_64, level: 1, entry: 0x20_0083, reserved: [13...20], document: "SDM 3A, table 4-18"),
+    Case(format: .x86_64, level: 1, entry: 0x1003, reserved: [], document: "SDM 3A, table 4-19"),
+    Case(format: .x86_64, level: 2, entry: 0x4000_0083, reserved: [13...29], document: "SDM 3A, table 4-16"),
+    Case(format: .x86_64, level: 3, entry: 0x1003, reserved: [7...7], document: "SDM 3A, table 4-15"),
+    Case(format: .x86_64_5level, level: 4, entry: 0x1003, reserved: [7...7], document: "SDM 3A, table 4-14"),
+    Case(format: .pae, level: 2, entry: 0x1001, reserved: [1...2, 5...8, 52...63], document: "SDM 3A, table 4-8"),
+    Case(format: .pae, level: 1, entry: 0x1003, reserved: [52...62], document: "SDM 3A, table 4-10"),
+    Case(format: .pae, level: 1, entry: 0x20_0083, reserved: [13...20, 52...62], document: "SDM 3A, table 4-9"),
+    Case(format: .pae, level: 0, entry: 0x1003, reserved: [52...62], document: "SDM 3A, table 4-11"),
+    Case(format: .sv39, level: 0, entry: 0x403, reserved: [54...63], document: "RISC-V II, 12.4.1"),
+    Case(
+      format: .sv39, level: 1, entry: 512 << 10 | 3, reserved: [10...18, 54...63], document: "RISC-V II, 12.3.2 step 6"),
+    Case(
+      format: .sv39, level: 2, entry: 1 << 28 | 3, reserved: [10...27, 54...63], document: "RISC-V II, 12.3.2 step 6"),
+    Case(format: .sv48, level: 3, entry: 1 << 37 | 3, reserved: [10...36, 54...63], document: "RISC-V II, 12.5"),
+    // U, A and D of an entry that leads to a table; W alone makes it a leaf that can be written but not read
+    Case(
+      format: .sv39, level: 1, entry: 0x401, reserved: [2...2, 4...4, 6...7, 54...63], document: "RISC-V II, 12.3.1"),
+    Case(format: .aarch64_4k, level: 1, entry: 0x20_0001, reserved: [12...20], document: "DDI 0487, D8.3.1"),
+    Case(format: .aarch64_4k, level: 2, entry: 0x4000_0001, reserved: [12...29], document: "DDI 0487, D8.3.1"),
+    Case(format: .aarch64_16k, level: 1, entry: 0x200_0001, reserved: [12...24], document: "DDI 0487, D8.3.1"),
+    Case(format: .aarch64_64k, level: 1, entry: 0x2000_0001, reserved: [12...28], document: "DDI 0487, D8.3.1"),
+  ]
+
+  @Test(arguments: cases) func exactlyTheseBitsAreReserved(_ given: Case) {
+    #expect(given.format.kind(given.entry, level: given.level) != .reserved)
+    for bit in 0..<64 where given.entry >> UInt64(bit) & 1 == 0 {
+      let isReserved = given.format.kind(given.entry | 1 << UInt64(bit), level: given.level) == .reserved
+      // an entry of level 1 whose X or R is set is a leaf, misaligned here; bit 7 makes a page of what leads to a table
+      let changesKind =
+        given.format.kind(given.entry, level: given.level) == .table
+        && given.format.kind(given.entry | 1 << UInt64(bit), level: given.level) != .table
+        && !given.reserved.contains { $0.contains(bit) }
+      if changesKind { continue }
+      #expect(isReserved == given.reserved.contains { $0.contains(bit) }, "bit \(bit)")
+    }
+  }
+
+  /// Both AArch64 forms of execute-never, and what neither allows: users' code for the kernel, the kernel's for users (D8.4).
+  @Test(arguments: [PageFormat.aarch64_4k, .aarch64_16k, .aarch64_64k]) func bothFormsOfExecuteNever(format: PageFormat)
+  {
+    let (pxn, uxn): (UInt64, UInt64) = (1 << 53, 1 << 54)
+    let address = PhysicalAddress(1 << format.pageShift)
+    #expect(format.leaf(address, flags: [.present, .user, .executable], level: 0) & (pxn | uxn) == pxn)
+    #expect(format.leaf(address, flags: [.present, .executable], level: 0) & (pxn | uxn) == uxn)
+    #expect(format.leaf(address, flags: [.present, .user], level: 0) & (pxn | uxn) == pxn | uxn)
+    for raw in [UInt64(0), pxn, uxn, pxn | uxn] {
+      let leaf = format.leaf(address, flags: [.present], level: 0) & ~(pxn | uxn) | raw
+      #expect(format.flags(leaf).contains(.executable) == (raw & pxn == 0), "the kernel's")
+      #expect(format.flags(leaf | 1 << 6).contains(.executable) == (raw & uxn == 0), "the users'")
+      // the hierarchical forms, UXNTable and PXNTable, take the right away below
+      let table = 0b11 | (raw & pxn) << 6 | (raw & uxn) << 6
+      let users: PageFlags = [.present, .user, .executable]
+      #expect(format.restrict(users, by: table, level: 1).contains(.executable) == (raw & uxn == 0))
+      #expect(format.restrict([.present, .executable], by: table, level: 1).contains(.executable) == (raw & pxn == 0))
+    }
+  }
+}

@@ -14,6 +14,8 @@ public final class Area {
   public internal(set) var file: MemoryFile?
   /// The policy of mbind; nil: the process's.
   public internal(set) var policy: MemoryPolicy?
+  /// The level of its entries where they show frames as they are: the area is cut at pages of that size alone (hugetlb's `may_split`).
+  var pageLevel = 0
   var links = GroupLinks()
   /// The space that the area lies in, from `enter` on.
   unowned var space: AddressSpace!
@@ -51,6 +53,7 @@ public final class Area {
   func duplicated() -> Area {
     let copy = Area(start: start, end: end, flags: flags, pageOffset: pageOffset, file: file, policy: policy)
     copy.links = links.cloned(for: copy)
+    copy.pageLevel = pageLevel
     file?.users += 1
     return copy
   }

@@ -14,7 +14,10 @@
   @inlinable public static var mayShare: Self { Self(rawValue: 0x80) }
   /// A stack: faults below the area extend it.
   @inlinable public static var growsDown: Self { Self(rawValue: 0x100) }
+  /// Its entries show frames that somebody else holds: nobody here counts, moves or drops them (`VM_PFNMAP`).
+  @inlinable public static var frameMap: Self { Self(rawValue: 0x400) }
   @inlinable public static var locked: Self { Self(rawValue: 0x2000) }
+  @inlinable public static var io: Self { Self(rawValue: 0x4000) }
   @inlinable public static var sequentialRead: Self { Self(rawValue: 0x8000) }
   @inlinable public static var randomRead: Self { Self(rawValue: 0x10000) }
   @inlinable public static var dontFork: Self { Self(rawValue: 0x20000) }
@@ -55,7 +58,8 @@
   static let mnemonics: [(AreaFlags, String)] = [
     (.read, "rd"), (.write, "wr"), (.execute, "ex"), (.shared, "sh"), (.mayRead, "mr"), (.mayWrite, "mw"),
     (.mayExecute, "me"),
-    (.mayShare, "ms"), (.growsDown, "gd"), (.locked, "lo"), (.sequentialRead, "sr"), (.randomRead, "rr"),
+    (.mayShare, "ms"), (.growsDown, "gd"), (.frameMap, "pf"), (.locked, "lo"), (.io, "io"),
+    (.sequentialRead, "sr"), (.randomRead, "rr"),
     (.dontFork, "dc"),
     (.dontExpand, "de"), (.lockOnFault, "??"), (.accounted, "ac"), (.noReserve, "nr"), (.hugeTLB, "ht"),
     (.wipeOnFork, "wf"),

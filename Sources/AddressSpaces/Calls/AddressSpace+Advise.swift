@@ -49,7 +49,7 @@ extension AddressSpace {
       memory.readAhead(area, start, end, for: process)
       return area
     case .cold, .pageOut:
-      if !area.flags.isDisjoint(with: [.locked, .hugeTLB]) { throw .invalid }
+      if !area.flags.isDisjoint(with: [.locked, .hugeTLB, .frameMap]) { throw .invalid }
       age(area, start, end, pagesOut: advice == .pageOut)
       return area
     case .free, .dontNeed, .dontNeedLocked:
@@ -66,7 +66,9 @@ extension AddressSpace {
       flags.remove(.sequentialRead)
       flags.insert(.randomRead)
     case .dontFork: flags.insert(.dontFork)
-    case .doFork: flags.remove(.dontFork)
+    case .doFork:
+      if flags.contains(.io) { throw .invalid }
+      flags.remove(.dontFork)
     case .wipeOnFork:
       if area.file != nil || flags.contains(.shared) { throw .invalid }
       flags.insert(.wipeOnFork)
@@ -130,7 +132,7 @@ extension AddressSpace {
     if area.flags.contains(.hugeTLB) {
       if advice == .free || start & (memory.hugePageSize - 1) != 0 { throw .invalid }
       end &= ~(memory.hugePageSize - 1)
-    } else if advice != .dontNeedLocked, area.flags.contains(.locked) {
+    } else if area.flags.contains(.frameMap) || (advice != .dontNeedLocked && area.flags.contains(.locked)) {
       throw .invalid
     }
     if start >= end { return }
@@ -149,6 +151,7 @@ extension AddressSpace {
     guard let file = area.file else { throw .invalid }
     if !area.flags.isSuperset(of: [.shared, .mayWrite]) { throw .accessDenied }
     if file.kind == .regular { throw .notSupported }
+    if file.kind == .physicalMemory { throw .noDevice }
     let first = area.pageIndex(at: start, shift: pageShift)
     memory.punchHole(file, first..<first + (end - start) >> pageShift)
   }
@@ -158,7 +161,7 @@ extension AddressSpace {
     throws(CallError)
   {
     let needed: AreaFlags = write ? .write : .read
-    if !area.flags.contains(needed) { throw .invalid }
+    if !area.flags.contains(needed) || area.flags.contains(.io) { throw .invalid }
     var address = start
     while address < end {
       switch faultIn(process, area, address, write: write, force: false) {

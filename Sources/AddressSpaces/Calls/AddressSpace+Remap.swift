@@ -20,6 +20,7 @@ extension AddressSpace {
       new = (new &+ mask) & ~mask
       if address & mask != 0 || askedTarget & mask != 0 || new > old { throw .invalid }
     }
+    if area.pageLevel > 0, (address | old | new | askedTarget) & (entrySize(of: area) - 1) != 0 { throw .invalid }
     if !flags.isDisjoint(with: [.fixed, .keepOld]) {
       return try moveTo(process, address, old, askedTarget, new, flags)
     }

@@ -132,7 +132,7 @@ extension UserMemory {
       if !flags.isEmpty {
         var strictlyMisplaced = false
         space.table.forEach(max(start, area.start), min(end, area.end)) { address, entry in
-          if entry.frame == zeroFrame || mask.contains(node(of: entry.frame)) { return }
+          if !isOrdinary(entry) || mask.contains(node(of: entry.frame)) { return }
           if flags.isDisjoint(with: [.move, .moveAll]) {
             strictlyMisplaced = true
             return
@@ -188,7 +188,7 @@ extension UserMemory {
     var found: [UInt64] = []
     process.space.areas.forEach { area in
       table.forEach(area.start, area.end) { address, entry in
-        if entry.frame != zeroFrame, node(of: entry.frame) == source { found.append(address) }
+        if isOrdinary(entry), node(of: entry.frame) == source { found.append(address) }
       }
     }
     var failed: UInt64 = 0
@@ -226,7 +226,7 @@ extension UserMemory {
         status.append(-(area.isAnonymous && !isHeld ? CallError.badAddress : CallError.noEntry).rawValue)
         continue
       }
-      if entry.frame == zeroFrame {
+      if !isOrdinary(entry) {
         status.append(-CallError.badAddress.rawValue)
         continue
       }

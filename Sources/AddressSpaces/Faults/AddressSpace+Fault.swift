@@ -180,6 +180,8 @@ extension AddressSpace {
   /// `do_fault`: a page of a file that has no entry yet.
   private func fileFault(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     let file = area.file!
+    // Frames as they are have no fault operation: what is not there cannot be brought.
+    if file.kind == .physicalMemory { return .signal(.bus) }
     let index = area.pageIndex(at: page, shift: pageShift)
     let pageCount = (file.size + pageMask) >> pageShift
     if !write, faultAround(process, area, page, index, pageCount) { return .minor }

@@ -21,6 +21,7 @@ extension AddressSpace {
 
   private func letGo(_ area: Area, _ entry: UserTable.Entry) {
     if entry.frame == memory.zeroFrame { return }
+    if entry.showsFrames { return memory.releaseFrames(entry) }
     // SAFETY: a frame of this machine.
     let record = unsafe memory.records[entry.frame]
     if unsafe record.pointee.flags.contains(.anonymous) {

@@ -7,6 +7,8 @@ public final class MemoryFile: PageOwner {
     case sharedMemory
     /// A file on a disk: its pages are read when they are first needed.
     case regular
+    /// `/dev/mem`: what it shows are frames as they are, which others hold.
+    case physicalMemory
     /// `/anon_hugepage (deleted)`: pages come from the huge-page pools.
     case hugePages
   }

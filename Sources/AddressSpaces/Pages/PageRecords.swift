@@ -65,4 +65,23 @@ internal import MemoryTypes
     unsafe blocks[block] = fresh
     return unsafe fresh + offset
   }
+
+  /// The first frame of the range that an entry shows. Frames behind those given at birth are shown by none.
+  func firstMapped(in range: FrameRange) -> FrameNumber? {
+    var frame = range.start.rawValue
+    while frame < range.end.rawValue {
+      let block = Int(frame >> Self.blockShift)
+      if block >= blockCount { return nil }
+      let end = min(range.end.rawValue, UInt64(block + 1) << Self.blockShift)
+      // SAFETY: `block` is inside the row, offsets inside a block's 512 records.
+      if let records = unsafe blocks[block] {
+        while frame < end {
+          if unsafe records[Int(frame & (1 << Self.blockShift - 1))].mapCount > 0 { return FrameNumber(frame) }
+          frame += 1
+        }
+      }
+      frame = end
+    }
+    return nil
+  }
 }

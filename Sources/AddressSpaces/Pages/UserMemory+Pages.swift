@@ -70,6 +70,9 @@ extension UserMemory {
     if frame != zeroFrame { putPage(frame, cpu: currentCPU) }
   }
 
+  /// Whether an entry shows a page that is counted, moved and dropped like any other (`vm_normal_page`).
+  func isOrdinary(_ entry: UserTable.Entry) -> Bool { entry.frame != zeroFrame && !entry.showsFrames }
+
   func copyPage(_ source: FrameNumber, to target: FrameNumber) {
     physical.bytes.copy(from: address(source), to: address(target), size: physical.frameSize.bytes)
   }

@@ -7,6 +7,8 @@ public final class Process {
   /// As `comm` and `status` show it.
   public var name: String
   public internal(set) var space: AddressSpace
+  /// The lowest address of its stack in the kernel.
+  public let kernelStack: VirtualAddress
   /// Where it runs: new pages come from that CPU's node.
   public internal(set) var cpu: CPUID
   /// The CPUs that it may run on, ascending.
@@ -20,7 +22,11 @@ public final class Process {
   /// -1000 (never killed) to 1000.
   public internal(set) var oomScoreAdjustment = 0
 
-  init(pid: ProcessID, parent: ProcessID, name: String, space: AddressSpace, cpu: CPUID, allowedCPUs: [CPUID]) {
+  init(
+    pid: ProcessID, parent: ProcessID, name: String, space: AddressSpace, kernelStack: VirtualAddress, cpu: CPUID,
+    allowedCPUs: [CPUID]
+  ) {
+    self.kernelStack = kernelStack
     self.pid = pid
     self.parent = parent
     self.name = name

@@ -7,12 +7,17 @@ extension UserMemory {
   public func fork(_ parent: Process) throws(CallError) -> Process {
     currentCPU = parent.cpu
     let pid = nextPID()
+    guard let stack = try? makeKernelStack(parent.cpu) else { throw .outOfMemory }
     let space: AddressSpace
     do throws(MemoryError) {
       space = try makeSpace(pid, parent.space.layout, parent.cpu)
-    } catch { throw .outOfMemory }
+    } catch {
+      freeKernelStack(stack, parent.cpu)
+      throw .outOfMemory
+    }
     let child = Process(
-      pid: pid, parent: parent.pid, name: parent.name, space: space, cpu: parent.cpu, allowedCPUs: parent.allowedCPUs)
+      pid: pid, parent: parent.pid, name: parent.name, space: space, kernelStack: stack, cpu: parent.cpu,
+      allowedCPUs: parent.allowedCPUs)
     child.policy = parent.policy
     child.lastInterleaved = parent.lastInterleaved
     child.oomScoreAdjustment = parent.oomScoreAdjustment
@@ -20,6 +25,7 @@ extension UserMemory {
       try copyAreas(of: parent.space, to: space, child)
     } catch {
       tearDown(space)
+      freeKernelStack(stack, parent.cpu)
       throw error
     }
     add(child)
@@ -45,11 +51,14 @@ extension UserMemory {
         file: area.file,
         policy: area.policy)
       area.file?.users += 1
+      copy.pageLevel = area.pageLevel
       let wiped = area.flags.contains(.wipeOnFork)
       if !wiped { copy.links = area.links.forked(for: copy) }
       child.insert(copy)
       // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
-      if !wiped, area.links.group != nil { try copyEntries(area, of: parent, to: child, process) }
+      if !wiped, area.links.group != nil || area.flags.contains(.frameMap) {
+        try copyEntries(area, of: parent, to: child, process)
+      }
     }
   }
 
@@ -67,13 +76,18 @@ extension UserMemory {
       guard let entry = parent.table.entry(at: address) else { continue }
       var flags = entry.flags.subtracting(.accessed)
       if area.flags.contains(.shared) { flags.remove(.dirty) }
-      pin(entry.frame)
+      // What somebody else holds needs no pin, and is not to be given back.
+      if !entry.showsFrames { pin(entry.frame) }
       do throws(MemoryError) {
-        try child.table.set(address, entry.frame, flags, cpu: process.cpu)
+        try child.table.enter(address, entry, flags, process.cpu)
       } catch {
-        unpin(entry.frame)
+        if !entry.showsFrames { unpin(entry.frame) }
         failed = true
         break
+      }
+      if entry.showsFrames {
+        retainFrames(entry)
+        continue
       }
       if entry.frame == zeroFrame { continue }
       // SAFETY: a frame of this machine. The pin is the entry's reference from here on.
@@ -94,6 +108,7 @@ extension UserMemory {
     currentCPU = process.cpu
     remove(process)
     tearDown(process.space)
+    freeKernelStack(process.kernelStack, process.cpu)
   }
 
   func tearDown(_ space: AddressSpace) {

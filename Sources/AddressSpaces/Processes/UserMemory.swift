@@ -18,9 +18,12 @@ public final class UserMemory {
   /// What reads of untouched private pages show: one frame of zeros for all.
   let zeroFrame: FrameNumber
   private(set) var processes: [ProcessID: Process] = [:]
+  /// What areas of frames show. Its number is that of `/dev/mem` on the oracle's devtmpfs.
+  let physicalFile = MemoryFile(kind: .physicalMemory, number: 4, path: "/dev/mem", size: .max)
   private var lastPID: Int32 = 0
   private var lastFileNumber: UInt64
   var random: SplitMix64
+  var kernelStacks = KernelStacks()
   /// Pages that areas and files may come to need (`vm_committed_as`).
   public internal(set) var committedPages: UInt64 = 0
   /// Pages that the machine could ever hand out.
@@ -83,6 +86,7 @@ public final class UserMemory {
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
     lastFileNumber = Self.firstFileNumber - 1
+    physicalFile.users = 1
     followMemory()
   }
 
@@ -110,10 +114,16 @@ public final class UserMemory {
     let pid = ProcessID(lastPID + 1)
     var layout = UserLayout(format)
     if settings.randomizesLayout { layout.randomize(&random, pageShift: pageShift) }
-    let space = try makeSpace(pid, layout, cpu)
+    let stack = try makeKernelStack(cpu)
+    let space: AddressSpace
+    do throws(MemoryError) { space = try makeSpace(pid, layout, cpu) } catch {
+      freeKernelStack(stack, cpu)
+      throw error
+    }
     lastPID += 1
     let process = Process(
-      pid: pid, parent: ProcessID(0), name: name, space: space, cpu: cpu, allowedCPUs: homeNodes.keys.sorted())
+      pid: pid, parent: ProcessID(0), name: name, space: space, kernelStack: stack, cpu: cpu,
+      allowedCPUs: homeNodes.keys.sorted())
     addStack(to: space)
     processes[pid] = process
     return process

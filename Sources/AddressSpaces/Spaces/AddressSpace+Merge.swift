@@ -1,3 +1,6 @@
+internal import MemoryTypes
+internal import Translation
+
 /// Splitting and merging areas, decided as Linux 6.1 decides (mm/mmap.c: `__vma_adjust`, `vma_merge`, `__split_vma`, `vma_expand`), since
 /// `maps` shows the outcome.
 extension AddressSpace {
@@ -6,7 +9,7 @@ extension AddressSpace {
   private func isMergeable(_ area: Area, file: MemoryFile?, flags: AreaFlags) -> Bool {
     // VM_SOFTDIRTY does not count.
     area.flags.symmetricDifference(flags).subtracting(.softDirty).isEmpty && area.file === file
-      && !area.flags.contains(.hugeTLB)  // hugetlb_vm_ops has a close operation
+      && area.flags.isDisjoint(with: [.hugeTLB, .frameMap])  // hugetlb_vm_ops has a close operation; VM_SPECIAL
   }
 
   /// `is_mergeable_anon_vma`. `area` is the one that would grow; nil where both sides already may.
@@ -164,7 +167,7 @@ extension AddressSpace {
   /// would be cut.
   @discardableResult
   func split(_ area: Area, at address: UInt64, newBelow: Bool) throws(CallError) -> Area {
-    if area.flags.contains(.hugeTLB), address & (memory.hugePageSize - 1) != 0 { throw .invalid }
+    if address & (entrySize(of: area) - 1) != 0 { throw .invalid }
     areasChanged()
     let fresh = area.duplicated()
     let offset = area.pageOffset &+ (address - area.start) >> pageShift
@@ -179,6 +182,11 @@ extension AddressSpace {
     }
     insert(fresh)
     return fresh
+  }
+
+  /// The size of the pages at whose edges an area can be cut, in bytes.
+  func entrySize(of area: Area) -> UInt64 {
+    area.flags.contains(.hugeTLB) ? memory.hugePageSize : memory.format.pageSize(level: area.pageLevel).rawValue
   }
 
   /// `split_vma`: ENOMEM where `max_map_count` areas are there already.

@@ -14,6 +14,8 @@ final class UserTable {
     var flags: PageFlags
     /// 0 for a base page.
     var level: Int
+    /// Whether it shows frames that somebody else holds, as `map` enters them (Linux's `pte_special`).
+    var showsFrames: Bool { flags.contains(UserMemory.frameMark) }
   }
 
   init(pages: PageTable, memory: UserMemory) {
@@ -84,23 +86,26 @@ final class UserTable {
     clear(source, source + length) { moved.append(($0 - source, $1)) }
     for (position, item) in moved.enumerated() {
       do throws(MemoryError) {
-        try enter(target + item.offset, item.entry, cpu)
+        try enter(target + item.offset, item.entry, item.entry.flags, cpu)
       } catch {
         clear(target, target + length) { _, _ in }
         // The tables that were there a moment ago can be made again: their frames have just been given back.
-        for item in moved[..<position] + moved[position...] { try? enter(source + item.offset, item.entry, cpu) }
+        for item in moved[..<position] + moved[position...] {
+          try? enter(source + item.offset, item.entry, item.entry.flags, cpu)
+        }
         return false
       }
     }
     return true
   }
 
-  private func enter(_ address: UInt64, _ entry: Entry, _ cpu: CPUID) throws(MemoryError) {
+  /// Enters what `entry` shows at another address, or in another space, with these flags.
+  func enter(_ address: UInt64, _ entry: Entry, _ flags: PageFlags, _ cpu: CPUID) throws(MemoryError) {
     if entry.level == 0 {
-      try set(address, entry.frame, entry.flags, cpu: cpu)
+      try set(address, entry.frame, flags, cpu: cpu)
     } else {
       let count = FrameCount(pages.format.basePages(level: entry.level))
-      try setHuge(address, FrameRange(start: entry.frame, count: count), entry.flags, level: entry.level, cpu: cpu)
+      try setHuge(address, FrameRange(start: entry.frame, count: count), flags, level: entry.level, cpu: cpu)
     }
   }
 
@@ -108,14 +113,19 @@ final class UserTable {
     PageRange(VirtualAddress(start), pageCount: (end - start) >> shift)
   }
 
-  private func entry(_ mapping: Mapping) -> Entry {
-    Entry(frame: FrameNumber(mapping.physical.rawValue >> shift), flags: mapping.flags, level: mapping.level)
-  }
+  private func entry(_ mapping: Mapping) -> Entry { Entry(mapping, shift: shift) }
 
   /// Carries out a change whose range lies in an area, which therefore cannot be refused, and the flush that it asks for.
   private func settle(_ change: () throws(MemoryError) -> FlushObligation) {
     do throws(MemoryError) {
       memory.flush(try change())
     } catch { preconditionFailure("\(error)") }
+  }
+}
+
+extension UserTable.Entry {
+  /// `shift`: log2 of a frame's bytes.
+  init(_ mapping: Mapping, shift: UInt64) {
+    self.init(frame: FrameNumber(mapping.physical.rawValue >> shift), flags: mapping.flags, level: mapping.level)
   }
 }

@@ -58,7 +58,7 @@ extension UserMemory {
     let locked = area.flags.contains(.locked)
     var sum = statistics
     space.table.forEach(area.start, area.end) { _, entry in
-      if entry.frame == zeroFrame { return }
+      if !isOrdinary(entry) { return }
       // SAFETY: a frame of this machine.
       let record = unsafe records[entry.frame].pointee
       let size = format.pageSize(level: entry.level).rawValue

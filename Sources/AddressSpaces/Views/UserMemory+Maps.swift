@@ -89,7 +89,13 @@ extension UserMemory {
 
   private func mapsLine(_ area: Area, _ process: Process) -> String {
     if let file = area.file {
-      let device = file.kind == .regular ? "08:01" : file.kind == .sharedMemory ? "00:01" : "00:0f"
+      let device =
+        switch file.kind {
+        case .regular: "08:01"
+        case .sharedMemory: "00:01"
+        case .physicalMemory: "00:05"
+        case .hugePages: "00:0f"
+        }
       return line(
         area.start, area.end, area.flags.rights, offset: area.pageOffset << pageShift, device: device,
         number: file.number,
@@ -139,7 +145,7 @@ extension UserMemory {
     var bits: UInt64 = area.flags.contains(.softDirty) ? 1 << 55 : 0
     guard let entry = process.space.table.entry(at: address) else { return bits }
     bits |= 1 << 63 | entry.frame.rawValue
-    if entry.frame == zeroFrame { return bits }
+    if !isOrdinary(entry) { return bits }
     // SAFETY: a frame of this machine.
     let record = unsafe records[entry.frame].pointee
     if !record.flags.contains(.anonymous) { bits |= 1 << 61 }

@@ -16,6 +16,8 @@ internal import SystemPackage
   // SAFETY, here and below: the line outlives its tokens.
   var text: String { unsafe String(decoding: bytes, as: UTF8.self) }
 
+  var isEmpty: Bool { unsafe bytes.isEmpty }
+
   static func == (token: Token, word: String) -> Bool {
     unsafe word.utf8.count == token.bytes.count && token.bytes.elementsEqual(word.utf8)
   }
@@ -34,6 +36,26 @@ internal import SystemPackage
     let value = unsafe UnsafeRawBufferPointer(rebasing: bytes[(equals + 1)...])
     let columns = unsafe key.count { $0 & 0xC0 != 0x80 }
     return unsafe (Token(key, column: column), Token(value, column: column + columns + 1))
+  }
+}
+
+extension Token {
+  /// The bytes in `range`, which begins and ends at characters.
+  func part(_ range: Range<Int>) -> Token {
+    let before = unsafe bytes[..<range.lowerBound].count { $0 & 0xC0 != 0x80 }
+    return unsafe Token(UnsafeRawBufferPointer(rebasing: bytes[range]), column: column + before)
+  }
+
+  /// The parts between `separator`s, one at least.
+  func parts(at separator: UInt8) -> [Token] {
+    var parts: [Token] = []
+    var start = 0
+    let end = unsafe bytes.count
+    for index in 0..<end where unsafe bytes[index] == separator {
+      parts.append(part(start..<index))
+      start = index + 1
+    }
+    return parts + [part(start..<end)]
   }
 }
 

@@ -69,6 +69,7 @@ extension Verb {
       guard allocation.owner.kind == .command else {
         throw MemoryError.frameInUse(frame, owner: allocation.owner.description)
       }
+      try machine.checkUnmapped(allocation.range)
       try machine.memory.free(allocation.range, cpu: CPUID(0))
       return (allocations: 1, frames: allocation.range.count)
     },
@@ -85,6 +86,7 @@ extension Verb {
       if allocation.owner.kind == .command { ranges.append(allocation.range) }
       return true
     }
+    for range in ranges { try machine.checkUnmapped(range) }
     for range in ranges { try machine.memory.free(range, cpu: CPUID(0)) }
     return (ranges.count, ranges.reduce(.zero) { $0 + $1.count })
   }

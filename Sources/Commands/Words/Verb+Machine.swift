@@ -1,8 +1,6 @@
-internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
-internal import Translation
 
 extension Verb {
   // MARK: mem
@@ -63,21 +61,6 @@ extension Verb {
     for (index, value) in values.enumerated() { text.append(decimal: value, width: width[min(index, width.count - 1)]) }
     text.newline()
   }
-
-  // MARK: dump_pt
-
-  static let dumpPT = Verb(
-    "dump_pt",
-    positional: [Parameter("address", .number(0...UInt64.max), "a virtual address, the kernel's half included")],
-    required: 1,
-    keys: [Parameter("pid", .number(1...UInt64(Int32.max)), "the process whose space is walked; 1 if not given")],
-    summary: "walks the page tables to a virtual address, level by level",
-    execute: { arguments, machine in
-      let pid = ProcessID(Int32(arguments.number("pid") ?? 1))
-      guard let process = machine.users.process(pid) else { throw MemoryError.noSuchProcess(pid) }
-      return process.space.pageTable.walk(VirtualAddress(arguments.number("address") ?? 0))
-    },
-    print: { walk, machine, text in walk.print(machine.format, into: &text) })
 
   // MARK: check
 

@@ -3,35 +3,59 @@ internal import SystemPackage
 
 extension Verb {
   /// The words of the language, in the order in which `help` lists them.
-  static let all: [Verb] = [help, mem, dumpPT, alloc, free, list, plug, check, reset]
+  static let all: [Verb] = [
+    help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, check, reset,
+  ]
 
-  /// The word of that name.
-  static func named(_ name: Token) -> Verb? {
-    for verb in all where name == verb.name { return verb }
-    return nil
+  /// The verb that a line begins with; EINVAL where it is none. Takes the second word where the verb has two.
+  static func named(_ first: Token, _ tokens: inout Tokens) throws(Refusal) -> Verb {
+    var seconds: [Verb] = []
+    for verb in all where first == verb.firstWord {
+      if verb.secondWord == nil { return verb }
+      seconds.append(verb)
+    }
+    if seconds.isEmpty {
+      throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
+    }
+    let known = seconds.compactMap(\.secondWord).joined(separator: " or ")
+    guard let second = tokens.next() else {
+      throw Refusal(.invalidArgument, "\(first.text) lacks what it is to do: \(known)")
+    }
+    for verb in seconds where verb.secondWord.map({ second == $0 }) ?? false { return verb }
+    throw Refusal(.invalidArgument, "\(second.quoted) is nothing that \(first.text) does: \(known)")
   }
 
   // MARK: help
 
   private static let help = Verb(
-    "help", positional: [Parameter("verb", .word, "a word to describe")],
+    "help",
+    positional: [
+      Parameter("verb", .word, "a word to describe"), Parameter("second", .word, "its second word, where it has two"),
+    ],
     summary: "lists the words, or describes one",
     execute: { arguments, _ in
-      guard let name = arguments.token("verb") else { return Verb?.none }
-      guard let verb = named(name) else {
+      guard let name = arguments.token("verb") else { return [Verb]() }
+      let named = all.filter { name == $0.firstWord }
+      guard !named.isEmpty else {
         throw Refusal(.invalidArgument, "\(name.quoted) is no word of this language; \"help\" lists them")
       }
-      return verb
+      guard let second = arguments.token("second") else { return named }
+      let verbs = named.filter { verb in verb.secondWord.map { second == $0 } ?? false }
+      guard !verbs.isEmpty else {
+        throw Refusal(.invalidArgument, "\(second.quoted) is nothing that \(name.text) does")
+      }
+      return verbs
     },
-    print: { verb, _, text in
-      if let verb { verb.print(into: &text) } else { printHelp(into: &text) }
+    print: { verbs, _, text in
+      if verbs.isEmpty { printHelp(into: &text) }
+      for verb in verbs { verb.print(into: &text) }
     })
 
   /// All words, a line each.
   static func printHelp(into text: inout TextBuffer) {
     text.append("One command a line; the answer is read from this file. \"help VERB\" says more.\n")
     for verb in all {
-      text.append(string: verb.name, leftAlignedIn: 10)
+      text.append(string: verb.name, leftAlignedIn: 12)
       text.append(string: verb.summary)
       text.newline()
     }

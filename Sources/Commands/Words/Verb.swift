@@ -4,7 +4,10 @@ internal import SystemPackage
 
 /// A word of the language: one row, from which the parser, `help`, the manual and the fuzzer's dictionary derive.
 public final class Verb: Sendable {
+  /// One word, or two: the second says what the first is to do.
   public let name: String
+  let firstWord: String
+  let secondWord: String?
   /// In the order in which they are written.
   public let positional: [Parameter]
   /// How many of the positional ones must be there.
@@ -26,6 +29,9 @@ public final class Verb: Sendable {
   ) {
     precondition(positional.count + keys.count <= Arguments.room, "\(name) has more parameters than there is room for")
     self.name = name
+    let words = name.split(separator: " ").map(String.init)
+    firstWord = words[0]
+    secondWord = words.count > 1 ? words[1] : nil
     self.positional = positional
     self.required = required
     self.keys = keys

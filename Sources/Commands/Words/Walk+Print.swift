@@ -16,6 +16,18 @@ extension Walk {
       step.printMeaning(format, into: &text)
       text.newline()
     }
+    printOutcome(format, into: &text)
+    text.newline()
+  }
+
+  /// Where the walk ends, in words.
+  func end(_ format: borrowing PageFormat) -> String {
+    var text = TextBuffer(capacity: 128)
+    printOutcome(format, into: &text)
+    return text.string
+  }
+
+  private func printOutcome(_ format: borrowing PageFormat, into text: inout TextBuffer) {
     text.append("0x")
     text.append(hex: address.rawValue)
     switch outcome {
@@ -35,7 +47,6 @@ extension Walk {
       text.append(address: physical)
     case .notCanonical: text.append(" is not canonical: there is nothing to walk")
     }
-    text.newline()
   }
 
   private func printEnd(_ words: StaticString, _ level: Int, _ format: borrowing PageFormat, _ text: inout TextBuffer) {
@@ -66,7 +77,7 @@ extension Walk.Step {
 
 extension TextBuffer {
   /// In the largest unit that divides it: `2 MiB`.
-  fileprivate mutating func append(size: ByteCount) {
+  mutating func append(size: ByteCount) {
     let units: InlineArray<5, StaticString> = [" bytes", " KiB", " MiB", " GiB", " TiB"]
     let unit = size.rawValue == 0 ? 0 : min(size.rawValue.trailingZeroBitCount / 10, units.count - 1)
     append(decimal: size.rawValue >> UInt64(10 * unit))
@@ -74,7 +85,7 @@ extension TextBuffer {
   }
 
   /// `PRESENT|WRITABLE`, `0` for none.
-  fileprivate mutating func append(flags: PageFlags) {
+  mutating func append(flags: PageFlags) {
     var first = true
     for (flag, name) in Self.flagNames where flags.contains(flag) {
       if !first { append(byte: UInt8(ascii: "|")) }

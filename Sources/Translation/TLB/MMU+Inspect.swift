@@ -10,7 +10,33 @@ public struct CachedTranslation: Hashable, Sendable {
   public var space: UInt32?
 }
 
+/// Which of a CPU's structures answered an access.
+@frozen public enum TranslationSource: Hashable, Sendable {
+  /// The first-level cache of that level's pages, the second-level cache.
+  case first(level: Int), second(level: Int)
+  /// A walk that read so many entries, from the root down or from below a table entry that was cached.
+  case walk(references: Int, fromRoot: Bool)
+}
+
 extension MMU {
+  /// As `access`, and says what answered.
+  public func trace(
+    _ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: CPUID
+  ) throws(MemoryError) -> (result: AccessResult, source: TranslationSource) {
+    let before = try counters(of: cpu)
+    let result = access(address, kind, user: user, on: cpu)
+    let after = try counters(of: cpu)
+    if after.walks > before.walks {
+      let references = Int(after.referenceCount - before.referenceCount)
+      return (result, .walk(references: references, fromRoot: after.shortWalks == before.shortWalks))
+    }
+    for level in 0..<format.levels {
+      if after.secondHits[level] > before.secondHits[level] { return (result, .second(level: level)) }
+      if after.firstHits[level] > before.firstHits[level] { return (result, .first(level: level)) }
+    }
+    return (result, .walk(references: 0, fromRoot: true))
+  }
+
   /// Every translation that an access on this CPU could use, or could after loading its space; ascending by address, each
   /// once. Throws `noSuchCPU`.
   public func cachedTranslations(on cpu: CPUID) throws(MemoryError) -> [CachedTranslation] {

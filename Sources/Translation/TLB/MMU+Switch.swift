@@ -22,6 +22,12 @@ extension MMU {
     unsafe cpus[cpu.rawValue].isLazy = true
   }
 
+  /// Whether a kernel thread runs there on a borrowed space. Throws `noSuchCPU`.
+  public func isLazy(_ cpu: CPUID) throws(MemoryError) -> Bool {
+    try check(cpu)
+    return unsafe cpus[cpu.rawValue].isLazy
+  }
+
   /// The space that a CPU has loaded; nil for the kernel's own table.
   public func loadedSpace(on cpu: CPUID) throws(MemoryError) -> UInt32? {
     try check(cpu)

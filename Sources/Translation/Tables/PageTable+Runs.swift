@@ -13,7 +13,35 @@ public struct MappingRun: Hashable, Sendable {
   public var isGap: Bool
 }
 
+/// An entry at which walks end, empty ones included: what ptdump reads.
+@frozen public struct TableEntry: Hashable, Sendable {
+  /// The first address that it covers.
+  public var address: VirtualAddress
+  public var level: Int
+  public var raw: UInt64
+  /// What the tables on the way leave of its flags; empty where it is.
+  public var effective: PageFlags
+  @inlinable public init(address: VirtualAddress, level: Int, raw: UInt64, effective: PageFlags) {
+    self.address = address
+    self.level = level
+    self.raw = raw
+    self.effective = effective
+  }
+}
+
 extension PageTable {
+  /// Shows every entry at which walks for this table's own half end, ascending.
+  ///
+  /// - Complexity: O(entries of the tables in use).
+  public func forEachEntry(_ body: (TableEntry) -> Void) {
+    let half = isKernel ? format.layout.kernel : format.layout.user
+    let pages = (half.last.rawValue - half.first.rawValue) &>> format.pageShift + 1
+    scan(position: format.position(half.first), pages: pages) { position, raw, level, effective in
+      body(TableEntry(address: address(position), level: level, raw: raw, effective: effective))
+      return true
+    }
+  }
+
   /// Shows every entry of the range that maps or holds a page, ascending; `body` returns whether to go on. A page that
   /// begins before the range is shown whole. `effective` is what the tables on the way leave of the flags.
   ///

@@ -140,7 +140,7 @@ public final class PageTable {
     guard range.pageCount > 0, !tooMany else { throw .invalidSize(FrameCount(range.pageCount)) }
     let half = isKernel ? format.layout.kernel : format.layout.user
     guard half.contains(range.start) else {
-      throw .invalidFlags("\(range.start) is not in the \(isKernel ? "kernel's" : "users'") half")
+      throw .outsideHalf(range.start, isKernel: isKernel)
     }
     guard bytes - 1 <= half.last.rawValue - start else {
       throw .notCanonical(VirtualAddress(half.last.rawValue &+ 1))
