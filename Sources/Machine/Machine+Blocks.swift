@@ -80,6 +80,7 @@ extension Machine {
     }
     let indices = Int(range.start.rawValue / size)..<Int(range.end.rawValue / size)
     memoryBlocks.add(indices, to: chosen)
+    addedMemory.append(range)
     if let place = onlinePolicy.place {
       // As Linux: a block that cannot be set online stays offline.
       for index in indices { if let block = block(index) { try? setOnline(block, as: place) } }

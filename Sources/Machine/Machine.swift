@@ -21,6 +21,8 @@ public final class Machine: @unchecked Sendable {
   public var hugePages: HugePages
   public var power = DevicePower()
   var memoryBlocks: MemoryBlocks
+  /// What was added to the memory that the machine booted with, in that order.
+  public internal(set) var addedMemory: [PhysicalRange] = []
   /// What becomes of memory that is added.
   public var onlinePolicy = OnlinePolicy.offline
   /// How many lines have begun since the machine was made: the number of the current one.
@@ -71,6 +73,7 @@ public final class Machine: @unchecked Sendable {
     booted = nil
     power = DevicePower()
     memoryBlocks = MemoryBlocks(description)
+    addedMemory = []
     onlinePolicy = .offline
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()

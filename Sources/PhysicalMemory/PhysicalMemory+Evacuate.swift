@@ -82,7 +82,9 @@ extension PhysicalMemory {
     let frame = Int(source.range.start.rawValue)
     let count = Int(source.range.count.rawValue)
     let zone = zone(of: frame)
-    guard let mover, zone >= 0, let moved = allocation(containing: relocation.target.start) else { return }
+    guard let mover, zone >= 0, let moved = allocation(containing: relocation.target.start),
+      moved.range == relocation.target
+    else { return }
     let taken = withLocked(zone..<zone + 1) {
       guard unsafe zones[zone].isFree(frame..<frame + count) else { return false }
       unsafe zones[zone].takeExactly(frame, count)

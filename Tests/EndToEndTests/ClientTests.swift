@@ -59,6 +59,46 @@ import Testing
     }
   }
 
+  private static let plug = obstacle(toRunning: ["lsmem", "chmem"])
+  @Test(.enabled(if: plug == nil, Comment(rawValue: plug ?? "")))
+  func chmemTakesBlocksAwayAndBringsThemBack() throws {
+    try withMachine("four-node", ["--set", "profile=linux"]) { path in
+      // chmem writes its words without a newline.
+      let gone = overTheHost("chmem -v -b -d 9; lsmem -b -n -o RANGE,SIZE,STATE,ZONES", path)
+      #expect(gone.lines.first == "Memory Block 9 (0x0000000048000000-0x000000004fffffff) disabled", "\(gone.output)")
+      let words = gone.lines.map { $0.split(separator: " ").map { String($0) } }
+      let expected = ["0x0000000048000000-0x000000004fffffff", "134217728", "offline", "DMA32/Movable"]
+      #expect(words.contains(expected), "\(gone.output)")
+      #expect(gone.output.contains("Total offline memory:         134217728"), "\(gone.output)")
+      let back = overTheHost("chmem -v -b -e 9 -z Movable; cat /sys/devices/system/memory/memory9/valid_zones", path)
+      #expect(back.lines.last == "Movable", "\(back.output)")
+      #expect(shell("cat $M/proc/buddyinfo", path).output.contains("Node 1, zone  Movable"))
+      // The kernel's image stays where it is.
+      let busy = overTheHost("chmem -b -d 12", path)
+      #expect(busy.status != 0 && busy.output.contains("disable failed: Device or resource busy"), "\(busy.output)")
+      // By size: whatever can go, and comes back.
+      let some = overTheHost("chmem -d 256M; lsmem -b -n; chmem -e 256M; lsmem -b -n", path)
+      #expect(some.output.contains("Total offline memory:         268435456"), "\(some.output)")
+      #expect(some.output.contains("Total offline memory:                 0"), "\(some.output)")
+    }
+  }
+
+  @Test(.enabled(if: mountingObstacle == nil, Comment(rawValue: mountingObstacle ?? "")))
+  func namesOfBlocksComeAndGo() throws {
+    try withMachine { path in
+      let missing = shell(
+        "ls -d $NODES/node*/memory40 $M/sys/devices/system/memory/memory40; stat -c %s $M/dev/mem", path)
+      #expect(missing.lines.last == "5368709120" && missing.output.contains("No such file"), "\(missing.output)")
+      shell("echo 0x140000000 > $M/sys/devices/system/memory/probe && echo 'plug 3 128M' > $MEMORY", path)
+      let there = shell("cd $NODES && ls -d node*/memory4[01]; cat node3/memory41/state; stat -c %s $M/dev/mem", path)
+      #expect(
+        there.lines == ["node0/memory40", "node3/memory41", "offline", "5637144576"], "\(there.output)")
+      shell("echo reset > $MEMORY", path)
+      let gone = shell("cat $NODES/node3/memory41/state; stat -c %s $M/dev/mem", path)
+      #expect(gone.output.contains("No such file") && gone.lines.last == "5368709120", "\(gone.output)")
+    }
+  }
+
   private static let hwloc = obstacle(toRunning: ["lstopo-no-graphics"])
   @Test(.enabled(if: hwloc == nil, Comment(rawValue: hwloc ?? "")))
   func lstopoSeesTheMachine() throws {

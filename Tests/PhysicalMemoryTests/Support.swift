@@ -1,3 +1,4 @@
+import Glibc
 import MemoryTypes
 import Topology
 
@@ -67,4 +68,26 @@ func unguarded(_ description: MachineDescription) throws(MemoryError) -> Physica
   tunables.lowmemReserveRatio = []
   memory.setTunables(tunables)
   return memory
+}
+
+/// Runs `body` on plain threads and waits for them.
+func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+  final class Job: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+  var threads: [pthread_t] = []
+  for index in 0..<count {
+    var thread = pthread_t()
+    let job = unsafe Unmanaged.passRetained(Job { body(index) })
+    let result = unsafe pthread_create(
+      &thread, nil,
+      { raw in
+        unsafe Unmanaged<Job>.fromOpaque(raw!).takeRetainedValue().run()
+        return nil
+      }, unsafe job.toOpaque())
+    precondition(result == 0)
+    threads.append(thread)
+  }
+  for thread in threads { pthread_join(thread, nil) }
 }

@@ -8,28 +8,6 @@ import Topology
 
 /// Many threads at once: nothing is handed out twice, nothing is lost, every instant is consistent.
 @Suite struct ThreadTests {
-  /// Runs `body` on plain threads and waits for them.
-  private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    final class Job: Sendable {
-      let run: @Sendable () -> Void
-      init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-    var threads: [pthread_t] = []
-    for index in 0..<count {
-      var thread = pthread_t()
-      let job = unsafe Unmanaged.passRetained(Job { body(index) })
-      let result = unsafe pthread_create(
-        &thread, nil,
-        { raw in
-          unsafe Unmanaged<Job>.fromOpaque(raw!).takeRetainedValue().run()
-          return nil
-        }, unsafe job.toOpaque())
-      precondition(result == 0)
-      threads.append(thread)
-    }
-    for thread in threads { pthread_join(thread, nil) }
-  }
-
   @Test func randomHistories() throws {
     let memory = try unguarded(machine([[0..<0x8000], [0x8000..<0x10000]]))
     let managed = memory.snapshot().managed
