@@ -11,8 +11,10 @@ struct Console {
   let machine: Machine
   let file: CommandFile
 
-  init(_ preset: Preset = .fourNode) throws {
-    machine = try Machine(preset.machine)
+  init(_ preset: Preset = .fourNode) throws { try self.init(preset.machine) }
+
+  init(_ description: MachineDescription) throws {
+    machine = try Machine(description)
     file = CommandFile(machine: machine)
   }
 

@@ -4,7 +4,7 @@
 /// costs the same however much is cached (Linux does so with AArch64's ASIDs). When the stamps are used up, the caches are
 /// emptied and the count begins again. Four kinds of entries have stamps of their own: a space's, the kernel's global
 /// ones, the kernel's others (which no other space may find: they get a new one at each switch), and table entries.
-struct CPUState {
+@safe struct CPUState {
   /// A space that this CPU has entries of. Like Linux's `cpu_tlbstate.ctxs`.
   struct Slot {
     /// `Context.serial`; 0 for none.
@@ -20,8 +20,13 @@ struct CPUState {
   /// Stamps are 16 bits of a tag, and 0 is never used.
   static var stampLimit: UInt64 { 0xFFFF }
 
-  var slots = InlineArray<6, Slot>(repeating: Slot())
+  /// SAFETY: the MMU's, this CPU's own.
+  let front: UnsafeMutablePointer<CPUFront>
   var slot = 0
+  /// Levels of which entries may be cached, as a bit set.
+  var cachedLevels: UInt64 = 0
+  var lastStamp: UInt64 = 2
+  var lastWalkStamp: UInt64 = 1
   var nextSlot = 0
   /// The index of the loaded space's context: 0, the kernel's, where none is loaded.
   var context = 0
@@ -29,15 +34,12 @@ struct CPUState {
   var isLazy = false
   /// Has translated something, or loaded a space: the kernel's changes concern it.
   var isActive = false
+  var slots = InlineArray<6, Slot>(repeating: Slot())
   var globalStamp: UInt64 = 1
   var kernelStamp: UInt64 = 2
   var kernelWalkStamp: UInt64 = 1
   var kernelSeen: UInt64 = 0
-  var lastStamp: UInt64 = 2
-  var lastWalkStamp: UInt64 = 1
   var counters = TLBCounters()
-  /// Levels of which entries may be cached, as a bit set.
-  var cachedLevels: UInt64 = 0
   var first: InlineArray<5, TLBCache>
   var second: TLBCache
   /// Table entries, by level; their pages are what the entry covers.
@@ -78,6 +80,15 @@ struct CPUState {
       slots[i].stamp = lastStamp
       slots[i].walkStamp = lastWalkStamp
     }
+    refreshTags()
+  }
+
+  /// To be called where the loaded space or its stamps have changed.
+  @inline(__always) mutating func refreshTags() {
+    // SAFETY: a slot is always below `slotCount`.
+    let loaded = unsafe slots[unchecked: slot]
+    unsafe front.pointee.userTag = context == 0 ? CPUFront.noTag : loaded.stamp << 3 | 1
+    unsafe front.pointee.userWalkTag = context == 0 ? CPUFront.noTag : loaded.walkStamp << 3 | 2
   }
 
   /// Forgets all of the space in a slot, cached table entries included.
@@ -87,6 +98,7 @@ struct CPUState {
     slots[slot].stamp = stamp
     let walkStamp = newWalkStamp()
     slots[slot].walkStamp = walkStamp
+    refreshTags()
     counters.fullFlushes += 1
   }
 
@@ -99,6 +111,7 @@ struct CPUState {
       slots[i].walkStamp = walkStamp
     }
     renewKernelStamps()
+    refreshTags()
     counters.fullFlushes += 1
   }
 
@@ -119,8 +132,10 @@ struct CPUState {
     kernelWalkStamp = walkStamp
   }
 
-  mutating func renewWalks(slot: Int) {
+  @inline(__always) mutating func renewWalks(slot: Int) {
     let walkStamp = newWalkStamp()
-    slots[slot].walkStamp = walkStamp
+    // SAFETY: a slot is always below `slotCount`.
+    unsafe slots[unchecked: slot].walkStamp = walkStamp
+    refreshTags()
   }
 }

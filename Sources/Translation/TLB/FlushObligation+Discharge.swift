@@ -6,6 +6,10 @@ extension FlushObligation {
   @discardableResult
   public consuming func now(_ mmu: MMU, from cpu: CPUID) -> ShootdownReport {
     precondition(cpu.rawValue >= 0 && cpu.rawValue < mmu.cpuCount, "no such CPU")
+    if freesTables == false, pageCount == 1, context > 0, mmu.flushHere(context, start, from: cpu.rawValue) {
+      discard self
+      return ShootdownReport(acknowledged: 0, nanoseconds: 0)
+    }
     var report = ShootdownReport(acknowledged: 0, nanoseconds: 0)
     if context >= 0, !isEmpty {
       let order = mmu.order(
@@ -38,6 +42,7 @@ extension MMU {
   @inline(__always) func deferFlush(context: Int) {
     // SAFETY: a context in an obligation is attached.
     unsafe contexts[context].generation &+= 1
+    unsafe shared.pointee.epoch &+= 1
     unsafe totals.pointee.deferred &+= 1
   }
 }

@@ -4,18 +4,80 @@ extension MMU {
   /// Translates an access as the CPU's hardware does, sets accessed and dirty bits included. `user`: in user mode.
   ///
   /// Pages of users can be read and written in kernel mode, never executed (SMEP, PXN). Traps for a CPU that is not there.
+  @inlinable @inline(__always)
   public func access(
     _ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: CPUID
   ) -> AccessResult {
-    precondition(cpu.rawValue >= 0 && cpu.rawValue < cpuCount, "no such CPU")
-    guard format.isCanonical(address) else { return fault(.notCanonical, format.rootLevel, on: cpu.rawValue) }
-    // SAFETY: the CPU's number was just checked; a loaded context is attached.
-    let state = unsafe cpus + cpu.rawValue
-    catchUp(cpu.rawValue)
+    precondition(UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: cpuCount), "no such CPU")
+    // SAFETY: the CPU's number was just checked.
+    let front = unsafe fronts + cpu.rawValue
+    let raw = address.rawValue
+    if unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch {
+      let number = raw &>> pageShift
+      let word = unsafe front.pointee.find(number, tag: number << 19 | front.pointee.userTag)
+      // no demand is met by 0 but the kernel's to read, whose pages have flags all the same
+      if word != 0 && Demand(kind, user: user).isMet(by: word) {
+        unsafe front.pointee.hits &+= 1
+        let mask: UInt64 = 1 &<< pageShift &- 1
+        return .success(PhysicalAddress(word & ~mask | raw & mask))
+      }
+    }
+    return accessFurther(address, kind, user: user, on: cpu.rawValue)
+  }
+
+  /// An access that the first-level cache of base pages has not served: mostly by the second level, or by a walk of one entry below a
+  /// cached table entry to a page like the last.
+  @usableFromInline @inline(never)
+  func accessFurther(_ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int) -> AccessResult {
+    // SAFETY: the CPU's number was checked; a cached entry of level 1 leads to a table of ours, the index is within it.
+    let front = unsafe fronts + cpu
+    let raw = address.rawValue
+    if unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch {
+      let number = raw &>> pageShift
+      let tag = unsafe number << 19 | front.pointee.userTag
+      let demand = Demand(kind, user: user)
+      let mask: UInt64 = 1 &<< pageShift &- 1
+      // what it holds and does not allow this is replaced in the general way
+      if unsafe front.pointee.find(number, tag: tag) == 0 {
+        let second = unsafe front.pointee.findSecond(number, tag: tag)
+        if second != 0 {
+          if demand.isMet(by: second) {
+            unsafe front.pointee.secondHits &+= 1
+            unsafe front.pointee.insertFirst(number, tag: tag, word: second)
+            return .success(PhysicalAddress(second & ~mask | raw & mask))
+          }
+        } else {
+          let table = raw &>> tableShift
+          let pair = unsafe front.pointee.walks + Int(truncatingIfNeeded: (table & front.pointee.walkMask) &<< 1)
+          // bit 10: a table of ours; bits 0 to 3: something is denied on the way
+          if unsafe pair[0] == table << 19 | front.pointee.userWalkTag && pair[1] & 0x40F == 0x400 {
+            let entries = unsafe frames.entries((pair[1] & ~0xFFF) &>> pageShift)
+            let entry = unsafe entries[Int(truncatingIfNeeded: number & entryMask)]
+            let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
+            if unsafe entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word) {
+              unsafe front.pointee.quickWalks &+= 1
+              unsafe front.pointee.insertFirst(number, tag: tag, word: word)
+              unsafe front.pointee.insertSecond(number, tag: tag, word: word)
+              return .success(PhysicalAddress(word & ~mask | raw & mask))
+            }
+          }
+        }
+      }
+    }
+    return accessInGeneral(address, kind, user: user, on: cpu)
+  }
+
+  /// Every access that is not of the common kind.
+  @inline(never)
+  private func accessInGeneral(_ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int) -> AccessResult {
+    guard format.isCanonical(address) else { return fault(.notCanonical, format.rootLevel, on: cpu) }
+    // SAFETY: the caller has checked the CPU's number; a loaded context is attached.
+    let state = unsafe cpus + cpu
+    if unsafe state.pointee.front.pointee.epoch != shared.pointee.epoch { catchUp(cpu) }
     let position = format.position(address)
     if !format.isKernel(address) {
       // without a space loaded there is no users' half
-      if unsafe state.pointee.context == 0 { return fault(.absent, format.rootLevel, on: cpu.rawValue) }
+      if unsafe state.pointee.context == 0 { return fault(.absent, format.rootLevel, on: cpu) }
       let stamp = unsafe state.pointee.slots[state.pointee.slot].stamp
       let word = unsafe lookup(position, stamp: stamp, state)
       if word != 0, let result = allowed(word, kind, user: user, position) { return result }
@@ -24,7 +86,7 @@ extension MMU {
       if word == 0 { word = unsafe lookup(position, stamp: state.pointee.kernelStamp, state) }
       if word != 0, let result = allowed(word, kind, user: user, position) { return result }
     }
-    return walk(address, kind, user: user, on: cpu.rawValue)
+    return walk(address, kind, user: user, on: cpu)
   }
 
   /// The word of the page that covers a position, from either level of cache; 0 for none.
@@ -74,8 +136,7 @@ extension MMU {
   /// yet or does not allow this (the entry may have become more permissive since).
   @inline(__always)
   private func allowed(_ word: UInt64, _ kind: AccessKind, user: Bool, _ position: UInt64) -> AccessResult? {
-    let flags = PageFlags(rawValue: UInt16(truncatingIfNeeded: word & 0x7FF))
-    guard permits(flags, kind, user: user), kind != .write || flags.contains(.dirty) else { return nil }
+    if !Demand(kind, user: user).isMet(by: word) { return nil }
     let mask: UInt64 = 1 &<< format.pageShift - 1
     return .success(PhysicalAddress(word & ~mask | position & mask))
   }

@@ -44,13 +44,41 @@ extension MMU {
   func order(context: Int, start: VirtualAddress, pageCount: UInt64, strideShift: UInt64, freesTables: Bool) -> Order {
     let shift = pageCount == 0 ? 0 : strideShift
     let pages = (pageCount + (1 &<< shift) - 1) &>> shift
-    // INVLPG drops every cached table entry (SDM 4.10.4.1); the others' instructions need not
-    var dropsWalks = freesTables
-    if case .cr3 = format.registers { dropsWalks = true }
     return unsafe Order(
       context: context, position: format.position(start), pages: pages, step: format.pageShift + shift,
-      isFull: pages > singlePageFlushCeiling, dropsWalks: dropsWalks,
+      isFull: pages > singlePageFlushCeiling, dropsWalks: freesTables || dropsWalks,
       scattered: nil)
+  }
+
+  /// Flushes a base page of a users' half where no other CPU has the space loaded; false leaves it to the general way.
+  @inline(__always)
+  func flushHere(_ context: Int, _ start: VirtualAddress, from origin: Int) -> Bool {
+    // SAFETY: CPUs and contexts are checked by callers; levels and slots are in bounds.
+    let bit: UInt64 = 1 &<< UInt64(origin)
+    if maskWords != 1 { return false }
+    let holders = unsafe masks[context]
+    if holders & ~bit != 0 { return false }
+    let generation = unsafe contexts[context].generation
+    if holders != 0 {
+      let state = unsafe cpus + origin
+      let slot = unsafe state.pointee.slot
+      if unsafe state.pointee.slots[unchecked: slot].seen != generation || state.pointee.cachedLevels & ~1 != 0
+        || !hasUsualCaches
+      {
+        return false
+      }
+      unsafe state.pointee.slots[unchecked: slot].seen = generation &+ 1
+      let number = start.rawValue &>> pageShift
+      let front = unsafe fronts + origin
+      unsafe front.pointee.remove(number, tag: number << 19 | front.pointee.userTag)
+      if dropsWalks { unsafe state.pointee.renewWalks(slot: slot) }
+      unsafe state.pointee.counters.pagesFlushed &+= 1
+      unsafe totals.pointee.localPages &+= 1
+    }
+    unsafe contexts[context].generation = generation &+ 1
+    unsafe totals.pointee.single &+= 1
+    unsafe totals.pointee.avoided &+= UInt64(cpuCount &- 1)
+    return true
   }
 
   /// Carries an order out on `origin` and every other CPU that it concerns, and waits for their acknowledgements.
@@ -62,7 +90,9 @@ extension MMU {
     unsafe contexts[order.context].generation &+= 1
     let generation = unsafe contexts[order.context].generation
     var asked = 0
-    if order.context == 0 {
+    if order.pages == 1, order.step == pageShift, order.context != 0, !order.isFull, hasUsualCaches {
+      asked = flushPage(order, generation, from: origin, sparingLazy: sparingLazy)
+    } else if order.context == 0 {
       for cpu in 0..<cpuCount where unsafe cpus[cpu].isActive { ask(cpu, origin, order, generation, &asked) }
     } else {
       for word in 0..<maskWords {
@@ -70,7 +100,10 @@ extension MMU {
         while rest != 0 {
           let cpu = word << 6 | rest.trailingZeroBitCount
           rest &= rest &- 1
-          if sparingLazy, unsafe cpus[cpu].isLazy { continue }
+          if sparingLazy, unsafe cpus[cpu].isLazy {
+            unsafe shared.pointee.epoch &+= 1
+            continue
+          }
           ask(cpu, origin, order, generation, &asked)
         }
       }
@@ -85,10 +118,49 @@ extension MMU {
     return settle(asked: asked)
   }
 
+  /// A base page of a users' half, on every CPU that has the space loaded; how many others were asked.
+  private func flushPage(_ order: Order, _ generation: UInt64, from origin: Int, sparingLazy: Bool) -> Int {
+    var asked = 0
+    // SAFETY: masks name CPUs below cpuCount; slots are in bounds.
+    let position = order.position(ofPage: 0)
+    let number = position &>> pageShift
+    for word in 0..<maskWords {
+      var rest = unsafe masks[order.context &* maskWords &+ word]
+      while rest != 0 {
+        let cpu = word &<< 6 | rest.trailingZeroBitCount
+        rest &= rest &- 1
+        let state = unsafe cpus + cpu
+        if unsafe sparingLazy && state.pointee.isLazy {
+          unsafe shared.pointee.epoch &+= 1
+          continue
+        }
+        if cpu == origin {
+          unsafe totals.pointee.localPages &+= 1
+        } else {
+          asked &+= 1
+          unsafe state.pointee.counters.received &+= 1
+          unsafe state.pointee.counters.acknowledged &+= 1
+        }
+        let slot = unsafe state.pointee.slot
+        if unsafe state.pointee.slots[unchecked: slot].seen &+ 1 != generation || state.pointee.cachedLevels & ~1 != 0 {
+          apply(order, on: cpu, generation: generation)
+          continue
+        }
+        unsafe state.pointee.slots[unchecked: slot].seen = generation
+        let front = unsafe fronts + cpu
+        unsafe front.pointee.remove(number, tag: number << 19 | front.pointee.userTag)
+        if order.dropsWalks { unsafe state.pointee.renewWalks(slot: slot) }
+        unsafe state.pointee.counters.pagesFlushed &+= 1
+      }
+    }
+    return asked
+  }
+
   /// Books a shootdown that asked so many other CPUs.
   private func settle(asked: Int) -> ShootdownReport {
     let cost = UInt64(asked) * requestCost
     unsafe totals.pointee.sent += UInt64(asked)
+    unsafe totals.pointee.acknowledged += UInt64(asked)
     unsafe totals.pointee.avoided += UInt64(max(0, cpuCount - 1 - asked))
     unsafe totals.pointee.remote += asked > 0 ? 1 : 0
     unsafe totals.pointee.nanoseconds += cost
@@ -106,7 +178,6 @@ extension MMU {
     unsafe cpus[cpu].counters.received &+= 1
     apply(order, on: cpu, generation: generation)
     unsafe cpus[cpu].counters.acknowledged &+= 1
-    unsafe totals.pointee.acknowledged &+= 1
   }
 
   /// One CPU's part. A CPU that has missed an earlier order does all at once (Linux's `flush_tlb_func`).
@@ -201,7 +272,6 @@ extension MMU {
         asked += 1
         unsafe state.pointee.counters.received += 1
         unsafe state.pointee.counters.acknowledged += 1
-        unsafe totals.pointee.acknowledged += 1
       }
     }
     switch mode {

@@ -44,6 +44,7 @@ extension MMU {
     unsafe state.pointee.isActive = true
     // entries of the kernel's half that are not global belong to the space that was loaded
     unsafe state.pointee.renewKernelStamps()
+    defer { unsafe state.pointee.refreshTags() }
     if context == 0 { return }
     let serial = unsafe contexts[context].serial
     let limit = min(CPUState.slotCount, format.asidCount)
@@ -62,8 +63,9 @@ extension MMU {
   }
 
   /// Flushes what was deferred, or missed while the space was not loaded here, before anything of it is used.
-  @inline(__always) func catchUp(_ cpu: Int) {
+  @inline(never) func catchUp(_ cpu: Int) {
     let state = unsafe cpus + cpu
+    unsafe state.pointee.front.pointee.epoch = shared.pointee.epoch
     let context = unsafe state.pointee.context
     let slot = unsafe state.pointee.slot
     if context != 0 {

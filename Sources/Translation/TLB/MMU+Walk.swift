@@ -50,17 +50,20 @@ extension MMU {
         let used = raw | format.tableAccessedBits[level]
         if used != raw { mark(table, index, used) }
         let number = position &>> format.shifts[level]
-        unsafe state.pointee.walks[level].insert(
+        let ours: UInt64 = frames.isTable(next.rawValue &>> format.pageShift) ? 1 << 10 : 0
+        unsafe state.pointee.walks[level].put(
           number, tag: CPUState.tag(number, stamp: walkStamp, level: level),
-          word: next.rawValue & Self.walkFrameMask | packDenied(denied))
+          word: next.rawValue & Self.walkFrameMask | ours | packDenied(denied))
         table = next.rawValue &>> format.pageShift
         level -= 1
       case .leaf:
         var flags = format.flags(raw)
+        let own = flags
         let executeBit = flags.contains(.user) ? format.deniesUserExecuteBit : format.deniesKernelExecuteBit
         if denied & format.deniesWriteBit != 0 { flags.remove(.writable) }
         if denied & executeBit != 0 { flags.remove(.executable) }
         if denied & format.deniesUserBit != 0 { flags.remove(.user) }
+        let isUnrestricted = flags == own
         guard permits(flags, kind, user: user) else { return fault(.permission, level, on: cpu) }
         var used = raw | format.accessedBit
         flags.insert(.accessed)
@@ -82,8 +85,12 @@ extension MMU {
         let number = position &>> format.shifts[level]
         let tag = CPUState.tag(number, stamp: stamp, level: level)
         let word = start | UInt64(flags.rawValue)
-        unsafe state.pointee.first[level].insert(number, tag: tag, word: word)
-        unsafe state.pointee.second.insert(number, tag: tag, word: word)
+        unsafe state.pointee.first[level].put(number, tag: tag, word: word)
+        unsafe state.pointee.second.put(number, tag: tag, word: word)
+        if level == 0, isUnrestricted {
+          unsafe state.pointee.front.pointee.knownBits = used & ~format.leafAddressMasks[0]
+          unsafe state.pointee.front.pointee.knownFlags = UInt64(flags.rawValue)
+        }
         unsafe state.pointee.cachedLevels |= 1 << UInt64(level)
         return .success(PhysicalAddress(start | position & (1 &<< format.shifts[level] - 1)))
       }
@@ -105,7 +112,7 @@ extension MMU {
     unsafe frames.entries(own)[format.index(format.position(address), level: format.rootLevel)] = raw
   }
 
-  // A cached table entry: the table's address, bit 11 always, and in bits 0 to 3 what is denied on the way to it.
+  // A cached table entry: the table's address, bit 11 always, bit 10 where the table is ours, and in bits 0 to 3 what is denied on the way to it.
   private static var walkFrameMask: UInt64 { ~0xFFF }
 
   @inline(__always) private func packDenied(_ denied: UInt64) -> UInt64 {

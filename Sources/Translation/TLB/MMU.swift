@@ -21,6 +21,7 @@ public import MemoryTypes
   let kernel: PageTable
   /// SAFETY: one mapping each, made in init and unmapped in deinit; committed on first use.
   let cpus: UnsafeMutablePointer<CPUState>
+  @usableFromInline let fronts: UnsafeMutablePointer<CPUFront>
   let contexts: UnsafeMutablePointer<Context>
   /// `maskWords` words a context: the CPUs that have it loaded.
   let masks: UnsafeMutablePointer<UInt64>
@@ -35,21 +36,36 @@ public import MemoryTypes
   /// As many spaces as Linux has pids (PID_MAX_LIMIT).
   static let contextLimit = 4 << 20
 
+  // What every access reads, beside the CPU's own state.
+  @usableFromInline let pageShift: UInt64
+  /// log2 of what a table of base pages covers.
+  let tableShift: UInt64
+  @usableFromInline let lastUserAddress: UInt64
+  let leafMask: UInt64
+  let addressShift: UInt64
+  let entryMask: UInt64
+  /// Whether flushing a page drops every cached table entry: INVLPG does (SDM 4.10.4.1), the others' instructions need not.
+  let dropsWalks: Bool
+  /// Whether `CPUFront` knows the caches.
+  let hasUsualCaches: Bool
+
   /// Above so many pages a range is flushed as a whole: Linux's tunable of the same name.
   public var singlePageFlushCeiling: UInt64 {
-    get { unsafe tunables.pointee.ceiling }
-    set { unsafe tunables.pointee.ceiling = newValue }
+    get { unsafe shared.pointee.ceiling }
+    set { unsafe shared.pointee.ceiling = newValue }
   }
   /// What a request to one other CPU costs on the machine's clock, in nanoseconds (`tlb_cost_ns`; the seed's 4.2 µs).
   public var requestCost: UInt64 {
-    get { unsafe tunables.pointee.cost }
-    set { unsafe tunables.pointee.cost = newValue }
+    get { unsafe shared.pointee.cost }
+    set { unsafe shared.pointee.cost = newValue }
   }
-  private struct Tunables {
+  @usableFromInline struct Shared {
+    /// Counts flushes that a CPU which could use the space has not been told of: they are made up for before its next access.
+    @usableFromInline var epoch: UInt64 = 0
     var ceiling: UInt64 = 33
     var cost: UInt64 = 4200
   }
-  private let tunables: UnsafeMutablePointer<Tunables>
+  @usableFromInline let shared: UnsafeMutablePointer<Shared>
 
   /// Throws `hostRefusedMapping`. Traps where the geometry has sets that are no power of two.
   public init(
@@ -61,24 +77,36 @@ public import MemoryTypes
     self.kernel = kernel
     reference = kernel.reference
     frames = kernel.frames
+    hasUsualCaches = geometry.first(level: 0).ways == 4 && geometry.second.ways == 8
+    let format = kernel.format
+    pageShift = format.pageShift
+    tableShift = format.shifts[1]
+    lastUserAddress = format.layout.user.last.rawValue
+    leafMask = format.leafAddressMasks[0]
+    addressShift = format.addressShift
+    entryMask = format.indexMasks[0]
+    if case .cr3 = format.registers { dropsWalks = true } else { dropsWalks = false }
     maskWords = (cpuCount + 63) / 64
     let walk = TLBGeometry.Cache(sets: geometry.walkEntries, ways: 1)
     let each =
       (0..<5).reduce(0) { $0 + TLBCache.bytes(geometry.first(level: $1)) } + TLBCache.bytes(geometry.second) + 5
       * TLBCache.bytes(walk)
-    cacheBytes = each * cpuCount
+    // behind all caches an empty set
+    cacheBytes = each * cpuCount + 128
     let limit = Self.contextLimit
     unsafe caches = unsafe try Self.reserve(cacheBytes)
     unsafe cpus = unsafe try Self.reserve(cpuCount * MemoryLayout<CPUState>.stride).bindMemory(
       to: CPUState.self, capacity: cpuCount)
+    unsafe fronts = unsafe try Self.reserve(cpuCount * MemoryLayout<CPUFront>.stride).bindMemory(
+      to: CPUFront.self, capacity: cpuCount)
     unsafe contexts = unsafe try Self.reserve(limit * MemoryLayout<Context>.stride).bindMemory(
       to: Context.self, capacity: limit)
     unsafe masks = unsafe try Self.reserve(limit * maskWords * 8).bindMemory(
       to: UInt64.self, capacity: limit * maskWords)
     unsafe totals = .allocate(capacity: 1)
     unsafe totals.initialize(to: ShootdownCounters())
-    unsafe tunables = .allocate(capacity: 1)
-    unsafe tunables.initialize(to: Tunables())
+    unsafe shared = .allocate(capacity: 1)
+    unsafe shared.initialize(to: Shared())
     var memory = unsafe caches
     func next(_ geometry: TLBGeometry.Cache) -> TLBCache {
       defer { unsafe memory += TLBCache.bytes(geometry) }
@@ -88,7 +116,12 @@ public import MemoryTypes
       let first: InlineArray<5, TLBCache> = InlineArray { next(geometry.first(level: $0)) }
       let second = next(geometry.second)
       let walks: InlineArray<5, TLBCache> = InlineArray { _ in next(walk) }
-      unsafe (cpus + cpu).initialize(to: CPUState(first: first, second: second, walks: walks))
+      unsafe (fronts + cpu).initialize(
+        to: CPUFront(
+          first: first[0], second: second, walks: walks[1],
+          empty: (caches + each * cpuCount).assumingMemoryBound(to: UInt64.self)))
+      unsafe (cpus + cpu).initialize(
+        to: CPUState(front: fronts + cpu, first: first, second: second, walks: walks))
     }
     unsafe contexts.initialize(to: Context(serial: 1, generation: 0, table: .passUnretained(kernel), nextFree: -1))
     precondition(kernel.context == -1, "the kernel's table has an MMU already")
@@ -99,11 +132,12 @@ public import MemoryTypes
     kernel.context = -1
     // SAFETY: the mappings and the allocation that init made; nobody can use them without self.
     unsafe munmap(caches, cacheBytes)
+    unsafe munmap(fronts, cpuCount * MemoryLayout<CPUFront>.stride)
     unsafe munmap(cpus, cpuCount * MemoryLayout<CPUState>.stride)
     unsafe munmap(contexts, Self.contextLimit * MemoryLayout<Context>.stride)
     unsafe munmap(masks, Self.contextLimit * maskWords * 8)
     unsafe totals.deallocate()
-    unsafe tunables.deallocate()
+    unsafe shared.deallocate()
   }
 
   /// Zeroes that are committed on first use.
@@ -156,7 +190,16 @@ public import MemoryTypes
 
   public func counters(of cpu: CPUID) throws(MemoryError) -> TLBCounters {
     try check(cpu)
-    return unsafe cpus[cpu.rawValue].counters
+    let state = unsafe cpus + cpu.rawValue
+    var counters = unsafe state.pointee.counters
+    let front = unsafe state.pointee.front
+    counters.firstHits[0] += unsafe front.pointee.hits
+    counters.secondHits[0] += unsafe front.pointee.secondHits
+    let quick = unsafe front.pointee.quickWalks
+    counters.walks += quick
+    counters.shortWalks += quick
+    counters.references[0] += quick
+    return counters
   }
 
   public var shootdowns: ShootdownCounters { unsafe totals.pointee }

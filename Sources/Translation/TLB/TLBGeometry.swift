@@ -34,7 +34,8 @@ public struct TLBGeometry: Hashable, Sendable {
   func first(level: Int) -> Cache { first[min(level, first.count - 1)] }
 
   var isValid: Bool {
-    !first.isEmpty && (first + [second]).allSatisfy { $0.ways > 0 && $0.sets > 0 && $0.sets & ($0.sets - 1) == 0 }
+    !first.isEmpty
+      && (first + [second]).allSatisfy { (1...256).contains($0.ways) && $0.sets > 0 && $0.sets & ($0.sets - 1) == 0 }
       && walkEntries > 0 && walkEntries & (walkEntries - 1) == 0
   }
 }

@@ -28,6 +28,15 @@ public import MemoryTypes
     strideShift = .max
   }
 
+  /// For base pages whose translation changed, and no table that went.
+  @inline(__always) init(frames: TableFrames, context: Int, start: VirtualAddress, pageCount: UInt64) {
+    unsafe self.frames = unsafe .passUnretained(frames)
+    self.context = context
+    self.start = start
+    self.pageCount = pageCount
+    strideShift = 0
+  }
+
   deinit { Self.trap() }
 
   private static func trap() { preconditionFailure("a flush obligation was dropped") }

@@ -11,6 +11,16 @@ extension PageTable {
   public func map(
     _ start: VirtualAddress, to target: FrameRange, flags: PageFlags, sizes: PageSizes = .largest, cpu: CPUID = CPUID(0)
   ) throws(MemoryError) {
+    if target.count.rawValue == 1, sizes == .largest || sizes == .base, mapBase(start, target.start.rawValue, flags) {
+      return
+    }
+    try mapInGeneral(start, to: target, flags: flags, sizes: sizes, cpu: cpu)
+  }
+
+  @inline(never)
+  private func mapInGeneral(
+    _ start: VirtualAddress, to target: FrameRange, flags: PageFlags, sizes: PageSizes, cpu: CPUID
+  ) throws(MemoryError) {
     let first = try check(PageRange(start, pageCount: target.count.rawValue))
     try check(flags, at: start)
     let shift = format.pageShift
@@ -19,7 +29,6 @@ extension PageTable {
       throw .noSuchFrame(target.start)
     }
     let (lowest, highest) = try levels(of: sizes, at: start, for: target)
-    if target.count.rawValue == 1, mapOne(first, target.start.rawValue &<< shift, flags) { return }
     var done: UInt64 = 0
     var needsUser = false
     do throws(MemoryError) {
@@ -40,27 +49,6 @@ extension PageTable {
     }
     if needsUser { admitUsers(position: first, pages: target.count.rawValue) }
     if rootChanged { syncFollowers() }
-  }
-
-  /// The common case of a single base page whose tables are there and need no change; false leaves it to the general way.
-  @inline(__always)
-  private func mapOne(_ position: UInt64, _ physical: UInt64, _ flags: PageFlags) -> Bool {
-    var table = rootFrame.rawValue
-    var level = format.rootLevel
-    while level > 0 {
-      // SAFETY: `table` is ours, the index within it.
-      let raw = unsafe frames.entries(table)[format.index(position, level: level)]
-      guard let next = subtable(raw, level: level) else { return false }
-      if flags.contains(.user), !format.admitsUsers(raw, level: level) { return false }
-      table = next
-      level -= 1
-    }
-    // SAFETY: `table` is ours, the index within it.
-    let entry = unsafe frames.entries(table) + format.index(position, level: 0)
-    if unsafe entry.pointee != 0 { return false }
-    unsafe entry.pointee = format.leaf(PhysicalAddress(physical), flags: flags, level: 0)
-    frames.addLive(table, 1)
-    return true
   }
 
   @inline(__always)

@@ -30,6 +30,7 @@ extension PageTable {
           unsafe frames.entries(path[level])[format.index(here, level: level)] = leaf
           if level == format.rootLevel { rootChanged = true }
           obligation.keep(table: path[level - 1])
+          forgetLeafTable()
           tableCount -= 1
           from = min(from, here)
           to = max(to, here + size)

@@ -74,6 +74,7 @@ extension PageTable {
     let lowest = descend(position, path: &path)
     // SAFETY: the table is ours, the index within it.
     unsafe frames.entries(path[leaf.level])[format.index(position, level: leaf.level)] = leaf.raw
+    forgetLeafTable()
     for level in lowest..<leaf.level {
       frames.free(path[level])
       tableCount -= 1

@@ -10,59 +10,44 @@ extension PageTable {
   public func unmap(
     _ range: PageRange, holes: Holes = .refused, visit: (Mapping) -> Void
   ) throws(MemoryError) -> FlushObligation {
-    try remove(range, holes: holes, visit: visit)
+    if range.pageCount == 1 {
+      let raw = unmapBase(range.start)
+      if raw != 0 {
+        visit(mapping(format.position(range.start), raw, level: 0))
+        return unmapped(range.start, raw)
+      }
+    }
+    return try unmapInGeneral(range, holes: holes) { position, raw, level in visit(mapping(position, raw, level: level))
+    }
   }
 
   /// As above, with nobody to look: entries are not decoded.
   public func unmap(_ range: PageRange, holes: Holes = .refused) throws(MemoryError) -> FlushObligation {
-    try remove(range, holes: holes) { _ in }
+    if range.pageCount == 1 {
+      let raw = unmapBase(range.start)
+      if raw != 0 { return unmapped(range.start, raw) }
+    }
+    return try unmapInGeneral(range, holes: holes) { _, _, _ in }
   }
 
-  @inline(__always)
-  private func remove(
-    _ range: PageRange, holes: Holes, visit: (Mapping) -> Void
+  /// What is left to be done after `unmapBase`.
+  @inline(__always) private func unmapped(_ start: VirtualAddress, _ raw: UInt64) -> FlushObligation {
+    FlushObligation(frames: frames, context: context, start: start, pageCount: raw & presentBit != 0 ? 1 : 0)
+  }
+
+  @inline(never)
+  private func unmapInGeneral(
+    _ range: PageRange, holes: Holes, visit: (_ position: UInt64, _ raw: UInt64, _ level: Int) -> Void
   ) throws(MemoryError) -> FlushObligation {
     let first = try check(range)
-    if range.pageCount == 1, let obligation = try unmapOne(range.start, first, holes: holes, visit: visit) {
-      return obligation
-    }
     if case .refused = holes, let hole = firstHole(position: first, pages: range.pageCount) {
       throw .notMapped(address(hole))
     }
     try splitEdges(position: first, pages: range.pageCount)
     var obligation = FlushObligation(frames: frames, context: context, start: range.start)
-    let stride = clear(position: first, pages: range.pageCount, into: &obligation) { position, raw, level in
-      visit(mapping(position, raw, level: level))
-    }
+    let stride = clear(position: first, pages: range.pageCount, into: &obligation, visit: visit)
     if stride != .max { obligation.cover(from: range.start, pageCount: range.pageCount, strideShift: stride) }
     if rootChanged { syncFollowers() }
-    return obligation
-  }
-
-  /// The common case of a single base page whose table keeps other entries; nil leaves it to the general way.
-  @inline(__always)
-  private func unmapOne(
-    _ start: VirtualAddress, _ position: UInt64, holes: Holes, visit: (Mapping) -> Void
-  ) throws(MemoryError) -> FlushObligation? {
-    var table = rootFrame.rawValue
-    var level = format.rootLevel
-    while level > 0 {
-      // SAFETY: `table` is ours, the index within it.
-      guard let next = subtable(unsafe frames.entries(table)[format.index(position, level: level)], level: level) else {
-        return nil
-      }
-      table = next
-      level -= 1
-    }
-    // SAFETY: `table` is ours, the index within it.
-    let entry = unsafe frames.entries(table) + format.index(position, level: 0)
-    let raw = unsafe entry.pointee
-    if raw == 0 || frames.live(table) <= 1 { return nil }
-    visit(mapping(position, raw, level: 0))
-    unsafe entry.pointee = 0
-    frames.addLive(table, -1)
-    var obligation = FlushObligation(frames: frames, context: context, start: start)
-    if raw & format.presentBit != 0 { obligation.cover(from: start, pageCount: 1, strideShift: 0) }
     return obligation
   }
 
@@ -142,6 +127,7 @@ extension PageTable {
       // SAFETY: `parent` is ours, the index within it.
       unsafe frames.entries(parent)[format.index(position, level: level + 1)] = 0
       obligation.keep(table: path[level])
+      forgetLeafTable()
       tableCount -= 1
       level += 1
       if level == format.rootLevel { rootChanged = true }
@@ -151,12 +137,23 @@ extension PageTable {
 
   /// The first page of the range that is neither mapped nor held.
   func firstHole(position: UInt64, pages: UInt64) -> UInt64? {
+    var path = InlineArray<5, UInt64>(repeating: 0)
     let end = position + pages &<< format.pageShift
     var here = position
     while here < end {
-      let (raw, level) = entry(at: here)
-      if raw == 0 { return here }
-      here = (here &>> format.shifts[level] + 1) &<< format.shifts[level]
+      let level = descend(here, path: &path)
+      let shift = format.shifts[level]
+      let count = entryCount(level: level)
+      var index = format.index(here, level: level)
+      // SAFETY: the table is ours, indices below its entries.
+      let entries = unsafe frames.entries(path[level])
+      while index < count, here < end {
+        let raw = unsafe entries[index]
+        if raw == 0 { return here }
+        if level > 0, subtable(raw, level: level) != nil { break }
+        here = (here &>> shift + 1) &<< shift
+        index += 1
+      }
     }
     return nil
   }

@@ -7,7 +7,7 @@ public import MemoryTypes
 /// `pgd_list` and `sync_global_pgds`). Not thread-safe: the machine's history has one step at a time.
 ///
 /// Every change is all or nothing: one that throws has left no trace, tables made on the way included.
-public final class PageTable {
+@safe public final class PageTable {
   @usableFromInline let reference: FormatReference
   public var format: PageFormat {
     @inlinable @inline(__always) unsafeAddress { unsafe reference.pointer }
@@ -28,17 +28,44 @@ public final class PageTable {
   /// A root entry of the kernel's table has changed and the followers do not know yet.
   var rootChanged = false
   /// What the MMU knows this space as: see `MMU.attach`.
-  var context: Int = -1
+  var context: Int {
+    get { unsafe attachment.pointee }
+    set { unsafe attachment.pointee = newValue }
+  }
+  /// SAFETY: made in init and freed in deinit, as the next: outside the object, reading them is a load and no more.
+  private let attachment: UnsafeMutablePointer<Int>
+  let lastLeafTable: UnsafeMutablePointer<LeafTable>
+  // What single pages need of the format.
+  let pageShift: UInt64
+  let pageMask: UInt64
+  let tableShift: UInt64
+  let entryMask: UInt64
+  let addressShift: UInt64
+  /// Bits of a frame's number that an entry holds.
+  let frameBits: UInt64
+  let presentBit: UInt64
 
   /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
   public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
     precondition(frames.frameSize == format.frameSize, "a page format of another frame size")
     reference = FormatReference(format)
     self.frames = frames
+    pageShift = format.pageShift
+    pageMask = 1 << format.pageShift - 1
+    tableShift = format.shifts[1]
+    entryMask = format.indexMasks[0]
+    addressShift = format.addressShift
+    frameBits = format.physicalBits - format.pageShift
+    presentBit = format.presentBit
     space = 0
     kernel = nil
     enforcesWriteXorExecute = true
-    rootFrame = FrameNumber(try frames.allocate(owner: 0, cpu: cpu))
+    let root = try frames.allocate(owner: 0, cpu: cpu)
+    rootFrame = FrameNumber(root)
+    unsafe attachment = .allocate(capacity: 1)
+    unsafe attachment.initialize(to: -1)
+    unsafe lastLeafTable = .allocate(capacity: 1)
+    unsafe lastLeafTable.initialize(to: LeafTable(nowhere: frames.entries(root)))
   }
 
   /// An empty address space that shares the kernel's half. `space` is the process: not 0. Throws `outOfMemory`.
@@ -48,11 +75,23 @@ public final class PageTable {
     precondition(space != 0 && kernel.kernel == nil, "a space needs a number and the kernel's table")
     reference = kernel.reference
     frames = kernel.frames
+    let format = kernel.format
+    pageShift = format.pageShift
+    pageMask = 1 << format.pageShift - 1
+    tableShift = format.shifts[1]
+    entryMask = format.indexMasks[0]
+    addressShift = format.addressShift
+    frameBits = format.physicalBits - format.pageShift
+    presentBit = format.presentBit
     self.space = space
     self.kernel = kernel
     self.enforcesWriteXorExecute = enforcesWriteXorExecute
     let root = try frames.allocate(owner: space, cpu: cpu)
     rootFrame = FrameNumber(root)
+    unsafe attachment = .allocate(capacity: 1)
+    unsafe attachment.initialize(to: -1)
+    unsafe lastLeafTable = .allocate(capacity: 1)
+    unsafe lastLeafTable.initialize(to: LeafTable(nowhere: frames.entries(root)))
     if sharesRoot {
       kernel.followers.insert(root)
       kernel.copyRoot(to: root)
@@ -65,6 +104,8 @@ public final class PageTable {
     kernel?.followers.remove(rootFrame.rawValue)
     freeTables(below: rootFrame.rawValue, level: format.rootLevel)
     frames.free(rootFrame.rawValue)
+    unsafe attachment.deallocate()
+    unsafe lastLeafTable.deallocate()
   }
 
   @inlinable public var isKernel: Bool { kernel == nil }

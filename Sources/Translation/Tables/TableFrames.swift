@@ -107,6 +107,12 @@ public protocol TableSource: AnyObject {
     unsafe frame < frameCount && records[Int(truncatingIfNeeded: frame)] & Self.tableMark != 0
   }
 
+  /// The record of a frame that `isTable`.
+  @inline(__always) func record(_ frame: UInt64) -> UnsafeMutablePointer<UInt64> {
+    // SAFETY: such frames are below frameCount.
+    unsafe records + Int(truncatingIfNeeded: frame)
+  }
+
   @inlinable @inline(__always) func live(_ frame: UInt64) -> Int {
     // SAFETY: for frames that `isTable`.
     unsafe Int(truncatingIfNeeded: records[Int(truncatingIfNeeded: frame)] & (Self.tableMark - 1))
@@ -115,7 +121,7 @@ public protocol TableSource: AnyObject {
   /// Adds to the entries in use; returns how many there are now. Entries that were overwritten through `dev/mem` may make
   /// the count wrong, never wrap it.
   @inlinable @inline(__always) @discardableResult func addLive(_ frame: UInt64, _ count: Int) -> Int {
-    let now = max(0, live(frame) &+ count)
+    let now = min(max(0, live(frame) &+ count), Int(Self.tableMark) - 1)
     // SAFETY: for frames that `isTable`.
     unsafe records[Int(truncatingIfNeeded: frame)] = Self.tableMark | UInt64(truncatingIfNeeded: now)
     return now

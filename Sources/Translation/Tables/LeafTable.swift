@@ -1,0 +1,111 @@
+internal import MemoryTypes
+
+/// The table of base pages that a page table used last: single pages are mostly mapped and unmapped near one another, and then need no
+/// walk from the root.
+///
+/// What it knows holds for as long as the table is in use (`PageTable.forgetLeafTable` where it goes) and its parent's entry is what it was.
+@safe struct LeafTable {
+  /// An address divided by what a table of base pages covers; .max, which no address is then, for none. Whatever has this number lies in
+  /// the page table's own half.
+  var number = UInt64.max
+  /// SAFETY: all three lie in memory that outlives the page table: the table's entries, its record, its parent's entry.
+  var entries: UnsafeMutablePointer<UInt64>
+  var record: UnsafeMutablePointer<UInt64>
+  var parent: UnsafeMutablePointer<UInt64>
+  var parentEntry: UInt64 = 0
+  /// Flags that pages here may have without further looking: USER where users are let through on the whole way.
+  var allowed: PageFlags = []
+  /// The flags that were encoded last, and their bits.
+  var flags: PageFlags = []
+  var bits: UInt64 = 0
+
+  init(nowhere place: UnsafeMutablePointer<UInt64>) {
+    unsafe entries = unsafe place
+    unsafe record = unsafe place
+    unsafe parent = unsafe place
+  }
+}
+
+extension PageTable {
+  func forgetLeafTable() { unsafe lastLeafTable.pointee.number = .max }
+
+  /// Whether the last leaf table is that of an address.
+  @inline(__always) func hasLeafTable(of address: UInt64) -> Bool {
+    // SAFETY: see `LeafTable`.
+    if unsafe lastLeafTable.pointee.number == address &>> tableShift
+      && lastLeafTable.pointee.parent.pointee == lastLeafTable.pointee.parentEntry
+    {
+      return true
+    }
+    return findLeafTable(of: VirtualAddress(address))
+  }
+
+  /// Walks down to the table of base pages of an address and remembers it; false where there is none, and where the address is not in the
+  /// table's own half.
+  @inline(never) private func findLeafTable(of address: VirtualAddress) -> Bool {
+    let half = isKernel ? format.layout.kernel : format.layout.user
+    guard half.contains(address) else { return false }
+    let position = format.position(address)
+    var table = rootFrame.rawValue
+    var level = format.rootLevel
+    var parent: UnsafeMutablePointer<UInt64>?
+    var admits = !isKernel
+    while level > 0 {
+      // SAFETY: `table` is ours, the index within it.
+      let entry = unsafe frames.entries(table) + format.index(position, level: level)
+      guard let next = subtable(unsafe entry.pointee, level: level) else { return false }
+      admits = unsafe admits && format.admitsUsers(entry.pointee, level: level)
+      unsafe parent = unsafe entry
+      table = next
+      level -= 1
+    }
+    guard let parent = unsafe parent else { return false }
+    unsafe lastLeafTable.pointee.number = address.rawValue &>> tableShift
+    unsafe lastLeafTable.pointee.entries = unsafe frames.entries(table)
+    unsafe lastLeafTable.pointee.record = unsafe frames.record(table)
+    unsafe lastLeafTable.pointee.parent = unsafe parent
+    unsafe lastLeafTable.pointee.parentEntry = unsafe parent.pointee
+    unsafe lastLeafTable.pointee.allowed = PageFlags(rawValue: .max).subtracting(admits ? .global : .user)
+    return true
+  }
+
+  /// Maps a base page where its table is the last one and nothing is to be refused; false leaves it to the general way, with nothing done.
+  @inline(__always) func mapBase(_ start: VirtualAddress, _ frame: UInt64, _ flags: PageFlags) -> Bool {
+    let last = unsafe lastLeafTable
+    let raw = start.rawValue
+    // pages that are present, not writable and executable at once, at the beginning of a page, of a frame that there can be
+    let both = flags.rawValue & flags.rawValue &>> 2
+    if raw & pageMask != 0 || flags.rawValue & 1 == 0 || both & 2 != 0 || frame &>> frameBits != 0 { return false }
+    // SAFETY: see `LeafTable`; the index is within the table.
+    if !hasLeafTable(of: raw) { return false }
+    if unsafe !flags.isSubset(of: last.pointee.allowed) { return false }
+    let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
+    if unsafe entry.pointee != 0 { return false }
+    if unsafe last.pointee.flags != flags {
+      unsafe last.pointee.flags = flags
+      unsafe last.pointee.bits = format.leaf(PhysicalAddress(0), flags: flags, level: 0)
+    }
+    unsafe entry.pointee = (frame &<< pageShift) &>> addressShift | last.pointee.bits
+    // the count stays inside its bits, whatever has been written over entries
+    let record = unsafe last.pointee.record.pointee
+    unsafe last.pointee.record.pointee = record &+ (record & 0x7FFF == 0x7FFF ? 0 : 1)
+    return true
+  }
+
+  /// Takes a base page out where its table is the last one and keeps other entries; 0 leaves it to the general way, else its entry.
+  @inline(__always) func unmapBase(_ start: VirtualAddress) -> UInt64 {
+    let raw = start.rawValue
+    // SAFETY: see `LeafTable`; the index is within the table.
+    if raw & pageMask != 0 || !hasLeafTable(of: raw) { return 0 }
+    let last = unsafe lastLeafTable
+    let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
+    let old = unsafe entry.pointee
+    let record = unsafe last.pointee.record.pointee
+    if record & 0x7FFF <= 1 { return 0 }
+    if old != 0 {
+      unsafe entry.pointee = 0
+      unsafe last.pointee.record.pointee = record &- 1
+    }
+    return old
+  }
+}
