@@ -43,9 +43,6 @@ extension Machine {
     }
   }
 
-  /// Moves what can be moved, so that free frames lie together.
-  public func compact(_ node: NodeID) { memory.drainLists() }
-
   /// The node that a frame of memory belongs to, in use or not.
   public func node(of frame: FrameNumber) -> NodeID? { memory.node(of: frame) }
 

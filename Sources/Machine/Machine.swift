@@ -27,8 +27,9 @@ public final class Machine: @unchecked Sendable {
   public var onlinePolicy = OnlinePolicy.offline
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
-  /// Something waits for `endLine`.
-  var hasBackgroundWork = false
+  public var compaction = Compaction()
+  /// What waits for `endLine`.
+  var background = BackgroundWork()
 
   /// Boots the machine: reserves what is reserved, maps physical memory for the kernel, and starts process 1.
   ///
@@ -45,6 +46,7 @@ public final class Machine: @unchecked Sendable {
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     booted = try Booted(description, memory, format)
     memory.setMover(MachineMover(self))
+    memory.setReclaimer(MachineReclaimer(self))
   }
 
   var isBooted: Bool { booted != nil }
@@ -75,6 +77,8 @@ public final class Machine: @unchecked Sendable {
     memoryBlocks = MemoryBlocks(description)
     addedMemory = []
     onlinePolicy = .offline
+    compaction = Compaction()
+    background = BackgroundWork()
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
     do throws(MemoryError) {

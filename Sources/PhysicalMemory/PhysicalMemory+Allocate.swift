@@ -114,9 +114,7 @@ extension PhysicalMemory {
           : takeFromZone(index, request, mark, home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
       }
-      if mark == .low, let reclaimer {
-        unsafe reclaimer.memoryIsLow(node: zones[preferred].node, zone: zones[preferred].kind)
-      }
+      if mark == .low { reclaimer?.memoryIsLow(for: request) }
     }
     return try allocateShort(request, candidates, preferred: preferred, node: node, home: home, changes: changes)
   }
@@ -145,6 +143,8 @@ extension PhysicalMemory {
     let allowed = candidates.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
     repeat {
       for zone in allowed { drainLists(of: zone) }
+      // kswapd has been woken, and a boost ends when it has run.
+      for zone in allowed { endBoost(of: zone) }
       for zone in allowed {
         let frame = takeFromZone(zone, request, Self.lowestMark(request), home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }

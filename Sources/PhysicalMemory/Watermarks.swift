@@ -1,4 +1,4 @@
-public import MemoryTypes
+internal import MemoryTypes
 internal import Topology
 
 /// What may be set of the allocator while it runs (Linux's /proc/sys/vm, VeridianOS's /sys/kernel/mm).
@@ -12,6 +12,9 @@ public struct MemoryTunables: Equatable, Sendable {
   /// `lowmem_reserve_ratio` by `ZoneKind.rawValue`: a zone keeps 1/ratio of the zones above it from requests that could have used those;
   /// 0: keeps nothing.
   public var lowmemReserveRatio: [Int]
+  /// `watermark_boost_factor`: up to how many ten-thousandths of its high watermark a zone's watermarks are raised for a while when memory of
+  /// another mobility was broken into; 0: not at all.
+  public var watermarkBoostFactor = 15000
   /// `percpu_frames`: frames of orders 0 to 3 that a CPU's list of a zone may hold; nil: as the profile has it.
   public var listHigh: Int?
 }
@@ -21,7 +24,7 @@ struct Watermarks: Equatable {
   var min = 0
   var low = 0
   var high = 0
-  /// Added to all three for a while after memory was fragmented; 0 until there is reclaim.
+  /// Added to all three for a while after memory of another mobility was broken into; ends when kswapd has run.
   var boost = 0
   /// What is kept from requests whose highest zone is of that kind.
   var protection = InlineArray<6, Int>(repeating: 0)
@@ -34,8 +37,8 @@ struct Watermarks: Equatable {
 
 /// Who is asked for memory when it runs short. Called without a lock, on the thread that allocates.
 public protocol FrameReclaimer: AnyObject, Sendable {
-  /// A request found the zone that it preferred below its low watermark (Linux wakes kswapd).
-  func memoryIsLow(node: NodeID, zone: ZoneKind)
+  /// A request found every zone that may serve it below its low watermark, or without as many frames in a row (`wake_all_kswapds`).
+  func memoryIsLow(for request: FrameRequest)
   /// Nothing can serve the request: gives frames back, and says whether it gave any.
   func reclaim(for request: FrameRequest) -> Bool
 }
@@ -49,6 +52,7 @@ extension PhysicalMemory {
     var new = tunables
     new.hybridThreshold = max(1, min(512, new.hybridThreshold))
     new.watermarkScaleFactor = max(0, min(3000, new.watermarkScaleFactor))
+    new.watermarkBoostFactor = max(0, min(1 << 31 - 1, new.watermarkBoostFactor))
     new.lowmemReserveRatio = (0..<6).map {
       $0 < tunables.lowmemReserveRatio.count ? max(0, tunables.lowmemReserveRatio[$0]) : 0
     }
@@ -125,6 +129,9 @@ extension PhysicalMemory {
         }
       }
       unsafe zones[zone].watermarks = marks
+      let blocks = unsafe zones[zone].managed / Zone.blockFrames
+      let highest = marks.high * tunables.watermarkBoostFactor / 10000
+      unsafe zones[zone].maximumBoost = blocks < 4 || highest == 0 ? 0 : max(Zone.blockFrames, highest)
       unsafe zones[zone].threshold = tunables.hybridThreshold
       unsafe zones[zone].limits = listLimits(zone, tunables, marks)
       for cpu in unsafe zones[zone].registered { unsafe list(zone, cpu).pointee.setLimits(zones[zone].limits) }

@@ -53,7 +53,7 @@ extension Zone {
 
   /// From a block that is taken apart already, fullest first. `tries` bounds the blocks looked at.
   @inline(__always)
-  private mutating func takePartial(_ count: Int, _ alignment: Int, _ mobility: Int, tries: Int) -> Int? {
+  mutating func takePartial(_ count: Int, _ alignment: Int, _ mobility: Int, tries: Int) -> Int? {
     // Blocks of class c have at least 2^c free frames, and fewer than 2^(c+1).
     var mask = unsafe classMask[unchecked: mobility] & (~0 << UInt16(63 - count.leadingZeroBitCount))
     if mask == 0 { return nil }
@@ -112,6 +112,7 @@ extension Zone {
     guard let frame = takePartial(count, alignment, from, tries: .max) else { return nil }
     let block = frame >> 9 - firstBlock
     if Int(used[block]) - count <= 256 { changeMobility(block, to: mobility) }
+    if maximumBoost > 0 { watermarks.boost = min(watermarks.boost + Zone.blockFrames, maximumBoost) }
     return frame
   }
 

@@ -65,6 +65,8 @@ struct Zone: ~Copyable {
   /// Requests of at least this many frames look at the buddy system first: 1 to 512.
   var threshold = 512
   var watermarks = Watermarks()
+  /// What `watermarks.boost` may grow to (`boost_watermark`); 0: nothing.
+  var maximumBoost = 0
   /// How much the CPUs' lists of this zone hold.
   var limits = CPUListLimits(high: 48, batch: 32, highLarge: 2)
 

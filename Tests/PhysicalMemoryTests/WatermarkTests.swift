@@ -47,7 +47,7 @@ import Topology
     let memory: PhysicalMemory
     var held: [FrameRange] = []
     init(_ memory: PhysicalMemory) { self.memory = memory }
-    func memoryIsLow(node: NodeID, zone: ZoneKind) { woken.add(1, ordering: .relaxed) }
+    func memoryIsLow(for request: FrameRequest) { woken.add(1, ordering: .relaxed) }
     func reclaim(for request: FrameRequest) -> Bool {
       guard let range = held.popLast() else { return false }
       return (try? memory.free(range, cpu: CPUID(0))) != nil

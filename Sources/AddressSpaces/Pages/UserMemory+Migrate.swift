@@ -1,5 +1,5 @@
 public import MemoryTypes
-internal import PhysicalMemory
+public import PhysicalMemory
 internal import Translation
 
 /// Moving a page to another frame without its holders noticing (mm/migrate.c).
@@ -44,6 +44,12 @@ extension UserMemory {
     unsafe records[frame].pointee = PageRecord()
     events.migrated += 1
     return true
+  }
+
+  /// Whether an allocation is a page that is locked in memory.
+  public func isUnevictable(_ allocation: Allocation) -> Bool {
+    guard allocation.owner.kind == .anonymous || allocation.owner.kind == .pageCache else { return false }
+    return mappings(of: allocation.range.start)?.contains { $0.area.flags.contains(.locked) } ?? false
   }
 
   /// An entry that shows a page.

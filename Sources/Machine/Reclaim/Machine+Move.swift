@@ -17,25 +17,22 @@ final class MachineMover: FrameMover, @unchecked Sendable {
       // A line's frames are found by asking where they are: `list`, `page_owner`. What `map` shows stays where it is.
       if machine.isBooted, machine.users.mappedFrame(in: allocation.range) != nil { return false }
       machine.memory.copyFrames(allocation.range, to: target)
+      machine.compaction.counts.moved += 1
       return true
     case .hugePage:
       // A pool is of one node.
       guard machine.node(of: target.start) == machine.node(of: allocation.range.start),
         machine.hugePages.replace(allocation.range, with: target)
-      else { return false }
+      else {
+        machine.compaction.counts.notMoved += 1
+        return false
+      }
       machine.memory.copyFrames(allocation.range, to: target)
+      machine.compaction.counts.moved += 1
       return true
-    case .kernel, .pageTable, .slab: return false
+    case .kernel, .pageTable, .slab:
+      machine.compaction.counts.notMoved += 1
+      return false
     }
   }
-}
-
-extension Machine {
-  /// What a line or a store leaves to be done behind it, as bounded steps: a flag that says there is something costs it nothing where
-  /// there is not. The caller holds `lock`.
-  public func endLine() {
-    if hasBackgroundWork { workInBackground() }
-  }
-
-  private func workInBackground() { hasBackgroundWork = false }
 }
