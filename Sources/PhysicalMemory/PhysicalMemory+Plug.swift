@@ -50,6 +50,7 @@ extension PhysicalMemory {
     tuning.withLock {
       withEverythingLocked {
         forEachPoisoned(in: frames, zone) { takeBackIntoZone($0, table.word($0), zone) }
+        assert(unsafe zones[zone].isFree(frames), "frames that somebody holds are taken away")
         let first = unsafe zones[zone].firstBlock
         unsafe zones[zone].remove(frames.lowerBound >> 9 - first..<frames.upperBound >> 9 - first)
         router.move(frames, to: nil)
