@@ -29,6 +29,8 @@ extension Errno {
     case .permissionDenied: "EACCES"
     case .badAddress: "EFAULT"
     case .fileExists: "EEXIST"
+    case .noSuchFileOrDirectory: "ENOENT"
+    case .fileTooLarge: "EFBIG"
     case .noSuchProcess: "ESRCH"
     case .noFunction: "ENOSYS"
     case .argListTooLong: "E2BIG"

@@ -30,14 +30,36 @@ extension MemoryUsage {
     numa[.numaInterleave] += Int(totals.numa.interleaveHit)
     numa[.numaLocal] += Int(totals.numa.local)
     numa[.numaOther] += Int(totals.numa.other)
-    // A new anonymous page goes to the inactive list (since Linux 5.9).
     let anonymous = totals.frames(of: .anonymous)
     node[.nrAnonPages] += anonymous
-    node[.nrInactiveAnon] += anonymous
-    zone[.nrZoneInactiveAnon] += anonymous
     node[.nrPageTablePages] += totals.frames(of: .pageTable)
     node[.nrFilePages] += totals.frames(of: .pageCache)
     node[.nrSlabUnreclaimable] += totals.frames(of: .slab)
+  }
+
+  fileprivate mutating func add(_ use: PageUse, _ events: NodeEvents) {
+    node[.nrInactiveAnon] += use[.inactiveAnonymous]
+    node[.nrActiveAnon] += use[.activeAnonymous]
+    node[.nrInactiveFile] += use[.inactiveFile]
+    node[.nrActiveFile] += use[.activeFile]
+    node[.nrUnevictable] += use[.unevictable]
+    zone[.nrZoneInactiveAnon] += use[.inactiveAnonymous]
+    zone[.nrZoneActiveAnon] += use[.activeAnonymous]
+    zone[.nrZoneInactiveFile] += use[.inactiveFile]
+    zone[.nrZoneActiveFile] += use[.activeFile]
+    zone[.nrZoneUnevictable] += use[.unevictable]
+    // Nothing but mlock makes pages unevictable here.
+    zone[.nrMlock] += use[.unevictable]
+    zone[.nrZoneWritePending] += use.dirty
+    node[.nrMapped] += use.mapped
+    node[.nrShmem] += use.shared
+    node[.nrDirty] += use.dirty
+    node[.nrDirtied] += Int(events.dirtied)
+    node[.nrWritten] += Int(events.written)
+    node[.nrVmscanWrite] += Int(events.writtenByReclaim)
+    node[.workingsetRefaultFile] += Int(events.refaults)
+    node[.workingsetActivateFile] += Int(events.refaultsActivated)
+    node[.workingsetRestoreFile] += Int(events.refaultsRestored)
   }
 }
 
@@ -52,6 +74,12 @@ extension Machine {
 
   private func kernelStackKilobytes(of node: NodeID) -> Int {
     Int(memory.frameSize.kilobytes(FrameCount(UInt64(users.kernelStackFrames(of: node)))))
+  }
+
+  private func add(_ node: NodeID, to usage: inout MemoryUsage) {
+    guard let totals = memory.totals(of: node) else { return }
+    usage.add(totals)
+    usage.add(users.pageUse(of: node), users.nodeEvents(of: node))
   }
 
   /// All nodes'.
@@ -77,7 +105,9 @@ extension Machine {
     counts[.pgfault] = Int(events.faults)
     counts[.pgmajfault] = Int(events.majorFaults)
     counts[.pgreuse] = Int(events.reusedOnWrite)
-    counts[.pgmigrateSuccess] = Int(events.migrated)
+    counts[.pgmigrateSuccess] = Int(events.migrated + compaction.counts.moved)
+    counts[.pgmigrateFail] = Int(events.migrationsFailed + compaction.counts.notMoved)
+    addReclaim(to: &counts)
     return counts
   }
 

@@ -28,6 +28,10 @@ public final class Machine: @unchecked Sendable {
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
   public var compaction = Compaction()
+  /// By name.
+  var files: [String: MemoryFile] = [:]
+  var shrinkers: [any Shrinker] = []
+  var reclaimCounts = MachineReclaimCounts()
   /// What waits for `endLine`.
   var background = BackgroundWork()
 
@@ -78,6 +82,9 @@ public final class Machine: @unchecked Sendable {
     addedMemory = []
     onlinePolicy = .offline
     compaction = Compaction()
+    files = [:]
+    shrinkers = []
+    reclaimCounts = MachineReclaimCounts()
     background = BackgroundWork()
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()

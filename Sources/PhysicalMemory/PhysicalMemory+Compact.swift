@@ -139,14 +139,16 @@ extension PhysicalMemory {
   public func hasRoom(for request: FrameRequest, _ node: NodeID, _ kind: ZoneKind) -> Bool {
     guard let zone = index(of: node, kind) else { return false }
     let count = Int(request.count.rawValue)
-    let order = count == 1 ? 0 : 64 - (count - 1).leadingZeroBitCount
+    let size = max(count, Int(request.alignment.rawValue))
+    let order = size == 1 ? 0 : 64 - (size - 1).leadingZeroBitCount
     unsafe zoneLocks[zone].lock()
     defer { unsafe zoneLocks[zone].unlock() }
     guard unsafe zones[zone].mayGive(count, .min, highest: request.highestZone) else { return false }
     if order == 0 { return true }
-    return (order...Zone.maximumOrder).contains { order in
-      (0..<3).contains { unsafe zones[zone].count($0, order) > 0 }
-    }
+    return order <= Zone.maximumOrder
+      && (order...Zone.maximumOrder).contains { order in
+        (0..<3).contains { unsafe zones[zone].count($0, order) > 0 }
+      }
   }
 
   /// The zones that may serve a request, best first; none where it names what is not there.
@@ -159,5 +161,30 @@ extension PhysicalMemory {
       if request.onlyNode, nodeIndex(ofZone: index) != node { return nil }
       return unsafe (zones[index].node, zones[index].kind)
     }
+  }
+
+  /// Where a frame of memory in use lies; traps where there is none.
+  public func place(of frame: FrameNumber) -> (node: NodeID, kind: ZoneKind) {
+    let zone = zone(of: Int(frame.rawValue))
+    precondition(zone >= 0, "a page outside of memory")
+    return unsafe (zones[zone].node, zones[zone].kind)
+  }
+
+  /// What is kept of all memory from those who could use it (`calculate_totalreserve_pages`), in frames.
+  public var totalReserve: Int {
+    (0..<zoneCount).reduce(0) { sum, zone in
+      unsafe zoneLocks[zone].lock()
+      defer { unsafe zoneLocks[zone].unlock() }
+      let marks = unsafe zones[zone].watermarks
+      let protection = (0..<6).reduce(0) { max($0, marks.protection[$1]) }
+      return unsafe sum + min(zones[zone].managed, protection + marks.high)
+    }
+  }
+
+  /// Ends the boost of the watermarks of a node's zones, once kswapd has run; whether there was any.
+  public func endBoosts(of node: NodeID) -> Bool {
+    var ended = false
+    for zone in 0..<zoneCount where unsafe zones[zone].node == node && endBoost(of: zone) > 0 { ended = true }
+    return ended
   }
 }

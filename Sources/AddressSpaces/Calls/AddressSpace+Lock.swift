@@ -1,3 +1,5 @@
+internal import MemoryTypes
+
 /// mlock(2) and its kin (mm/mlock.c).
 extension AddressSpace {
   func lock(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64) throws(CallError) {
@@ -56,6 +58,9 @@ extension AddressSpace {
       counts.locked += count
     }
     target.flags = flags
+    var frames: [FrameNumber] = []
+    table.forEach(start, end) { _, entry in if memory.isOrdinary(entry) { frames.append(entry.frame) } }
+    for frame in frames { if flags.contains(.locked) { memory.lockPage(frame) } else { memory.unlockPage(frame) } }
     return target
   }
 

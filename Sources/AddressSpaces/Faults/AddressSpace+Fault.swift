@@ -97,6 +97,7 @@ extension AddressSpace {
     if case .minor = outcome {
       counts.anonymousResident += 1
       memory.events.demandZero += 1
+      if area.flags.contains(.locked) { memory.lockPage(frame) }
     } else {
       memory.putPage(frame, cpu: process.cpu)
     }
@@ -132,13 +133,16 @@ extension AddressSpace {
         // The last owner writes without a copy.
         if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
           unsafe record.pointee.flags.insert(.exclusive)
-          unsafe record.pointee.flags.remove(.lazilyFree)
+          if unsafe record.pointee.flags.contains(.lazilyFree) {
+            unsafe record.pointee.flags.remove(.lazilyFree)
+            if unsafe record.pointee.list != .unevictable { memory.relist(entry.frame, .inactiveAnonymous) }
+          }
           table.change(page, page + pageSize, removing: [], inserting: writtenFlags(area))
           memory.events.reusedOnWrite += 1
           return .minor
         }
       } else if area.flags.contains(.shared) {
-        unsafe record.pointee.flags.insert(.dirty)
+        memory.markDirty(entry.frame)
         table.change(page, page + pageSize, removing: [], inserting: [.writable, .dirty, .accessed])
         return .minor
       }
@@ -158,6 +162,7 @@ extension AddressSpace {
     if !isZero { memory.copyPage(entry.frame, to: frame) }
     memory.beginAnonymous(frame, area.links.group, index: area.pageIndex(at: page, shift: pageShift))
     table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
+    if area.flags.contains(.locked) { memory.lockPage(frame) }
     if isZero {
       counts.anonymousResident += 1
       memory.events.demandZero += 1
@@ -169,7 +174,8 @@ extension AddressSpace {
       countFilePage(area, by: -1)
       counts.anonymousResident += 1
     }
-    unsafe record.pointee.mapCount -= 1
+    memory.countEntry(of: entry.frame, by: -1)
+    if area.flags.contains(.locked) { memory.unlockPage(entry.frame) }
     memory.putPage(entry.frame, cpu: process.cpu)
     memory.events.copyOnWrite += 1
     return .minor
@@ -212,10 +218,7 @@ extension AddressSpace {
     let outcome = enter(page, frame, flags, process)
     guard case .minor = outcome else { return outcome }
     hold(area, frame)
-    if write {
-      // SAFETY: a frame of this machine.
-      unsafe memory.records[frame].pointee.flags.insert(.dirty)
-    }
+    if write { memory.markDirty(frame) }
     return resolved
   }
 
@@ -228,8 +231,9 @@ extension AddressSpace {
   private func hold(_ area: Area, _ frame: FrameNumber) {
     // SAFETY: a frame of this machine.
     let record = unsafe memory.records[frame]
-    unsafe record.pointee.mapCount += 1
+    memory.countEntry(of: frame, by: 1)
     unsafe record.pointee.references += 1
+    if area.flags.contains(.locked) { memory.lockPage(frame) }
     countFilePage(area, by: 1)
   }
 

@@ -16,8 +16,8 @@ extension AddressSpace {
     while true {
       if let entry = table.entry(at: page), !write || entry.flags.contains(.writable) {
         if write, !entry.flags.contains(.dirty), entry.frame != memory.zeroFrame {
-          // FOLL_TOUCH: the page is as good as written. SAFETY: a frame of this machine.
-          unsafe memory.records[entry.frame].pointee.flags.insert(.dirty)
+          // FOLL_TOUCH: the page is as good as written.
+          memory.markDirty(entry.frame)
         }
         return .done
       }

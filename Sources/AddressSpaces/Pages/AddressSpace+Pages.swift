@@ -16,22 +16,32 @@ extension AddressSpace {
   /// Takes what lies in `start ..< end` of `area` out of the table and lets go of the pages (`zap_page_range`).
   func zap(_ area: Area, _ start: UInt64, _ end: UInt64) {
     counts.highestResident = max(counts.highestResident, counts.resident)
-    table.clear(start, end) { address, entry in letGo(area, entry) }
+    var unlocked: [FrameNumber] = []
+    table.clear(start, end) { address, entry in
+      if letGo(area, entry), area.flags.contains(.locked) { unlocked.append(entry.frame) }
+    }
+    for frame in unlocked { memory.unlockPage(frame) }
   }
 
-  private func letGo(_ area: Area, _ entry: UserTable.Entry) {
-    if entry.frame == memory.zeroFrame { return }
-    if entry.showsFrames { return memory.releaseFrames(entry) }
+  /// Whether somebody else still holds the page.
+  private func letGo(_ area: Area, _ entry: UserTable.Entry) -> Bool {
+    if entry.frame == memory.zeroFrame { return false }
+    if entry.showsFrames {
+      memory.releaseFrames(entry)
+      return false
+    }
     // SAFETY: a frame of this machine.
     let record = unsafe memory.records[entry.frame]
     if unsafe record.pointee.flags.contains(.anonymous) {
       counts.anonymousResident -= 1
     } else {
-      if entry.flags.contains(.dirty) { unsafe record.pointee.flags.insert(.dirty) }
+      if entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
       countFilePage(area, by: -1)
     }
-    unsafe record.pointee.mapCount -= 1
+    memory.countEntry(of: entry.frame, by: -1)
+    let isShared = unsafe record.pointee.references > 1
     memory.putPage(entry.frame, cpu: memory.currentCPU)
+    return isShared
   }
 
   func countFilePage(_ area: Area, by change: Int64) {
@@ -65,6 +75,9 @@ extension AddressSpace {
       if unsafe record.pointee.flags.contains(.anonymous), unsafe record.pointee.mapCount == 1 {
         unsafe record.pointee.flags.insert(.lazilyFree)
         unsafe record.pointee.flags.remove(.dirty)
+        unsafe record.pointee.flags.remove(.referenced)
+        memory.reclaimCounts.markedLazilyFree += 1
+        if unsafe record.pointee.list != .unevictable { memory.relist(entry.frame, .inactiveFile) }
       }
     }
   }

@@ -22,6 +22,15 @@ public final class MemoryFile: PageOwner {
   public internal(set) var size: UInt64
   /// Areas and descriptors that hold the file; its pages go with the last.
   var users = 0
+  /// What a regular file's disk has, by page index: whole pages. What it has not reads zero.
+  var disk: [UInt64: [UInt8]] = [:]
+  /// Pages that were evicted, and when (`workingset.c`'s shadow entries).
+  var shadows: [UInt64: Shadow] = [:]
+  struct Shadow {
+    var node: Int
+    var age: UInt64
+    var wasWorking: Bool
+  }
   /// Pages in memory, by their index.
   private(set) var pages: [UInt64: FrameNumber] = [:]
   /// Policies by page range, ascending and disjoint: every process that maps the page goes by them (`shared_policy`).
@@ -38,6 +47,8 @@ public final class MemoryFile: PageOwner {
   func setPage(_ index: UInt64, _ frame: FrameNumber?) { pages[index] = frame }
   /// In ascending order of their indices.
   var cachedIndices: [UInt64] { pages.keys.sorted() }
+  /// How many pages are in memory.
+  public var cachedPages: Int { pages.count }
 
   /// `mpol_shared_policy_lookup`.
   func policy(of page: UInt64) -> MemoryPolicy? {

@@ -2,7 +2,7 @@ internal import Glibc
 internal import MemoryTypes
 
 /// What the memory of processes knows of a frame beyond what the frame allocator does (the part of Linux's `struct page` that faults,
-/// forks, reclaim and smaps look at). 32 bytes.
+/// forks, reclaim and smaps look at). 56 bytes.
 @safe struct PageRecord {
   /// How many page-table entries show the frame.
   var mapCount: UInt32 = 0
@@ -15,6 +15,13 @@ internal import MemoryTypes
   /// The page's index in its file, or in the linear space of its group (`folio->index`).
   var index: UInt64 = 0
   var flags: Flags = []
+  /// Where the frame lies, set with the record: the node's number and the zone's kind.
+  var node: UInt16 = 0
+  var zone: UInt8 = 0
+  /// The list on which the page is, and its neighbours there plus 1; 0: none.
+  var list: PageList = .none
+  var newer: UInt64 = 0
+  var older: UInt64 = 0
 
   struct Flags: OptionSet {
     var rawValue: UInt32
@@ -26,6 +33,12 @@ internal import MemoryTypes
     static var dirty: Self { Self(rawValue: 4) }
     /// MADV_FREE: to be dropped rather than kept under pressure, unless written again (not `PageSwapBacked`).
     static var lazilyFree: Self { Self(rawValue: 8) }
+    /// A page of a file with a disk: can be dropped when it is clean.
+    static var fileCache: Self { Self(rawValue: 16) }
+    /// Used once since it was last looked at (`PG_referenced`).
+    static var referenced: Self { Self(rawValue: 32) }
+    /// Was active once (`PG_workingset`).
+    static var workingSet: Self { Self(rawValue: 64) }
   }
 }
 

@@ -38,7 +38,25 @@ extension UserMemory {
     }
     physical.copyFrames(
       FrameRange(start: frame, count: FrameCount(1)), to: FrameRange(start: target, count: FrameCount(1)))
-    unsafe records[target].pointee = record
+    let list = record.list
+    let isFile = record.flags.contains(.fileCache)
+    let isCached = !record.flags.contains(.anonymous)
+    func countAll(_ page: FrameNumber, by change: Int) {
+      count(page) {
+        if isCached, record.mapCount > 0 { $0.mapped += change }
+        if isFile, record.flags.contains(.dirty) { $0.dirty += change }
+        if isCached, !isFile { $0.shared += change }
+      }
+    }
+    delist(frame)
+    countAll(frame, by: -1)
+    var moved = record
+    moved.list = .none
+    moved.newer = 0
+    moved.older = 0
+    begin(target, moved)
+    countAll(target, by: 1)
+    enlist(target, list)
     for mapping in mappings { mapping.space.table.replace(mapping.address, target, mapping.entry.flags) }
     if let file = unsafe record.owner as? MemoryFile { file.setPage(record.index, target) }
     unsafe records[frame].pointee = PageRecord()
@@ -67,9 +85,18 @@ extension UserMemory {
   func mappings(of frame: FrameNumber) -> [PageMapping]? {
     // SAFETY: a frame of this machine.
     let record = unsafe records[frame].pointee
-    guard let owner = unsafe record.owner else { return nil }
+    guard unsafe record.owner != nil else { return nil }
+    let found = areasShowing(frame)
+    let cached: UInt32 = record.flags.contains(.anonymous) ? 0 : 1
+    return found.count == record.mapCount && record.references == record.mapCount + cached ? found : nil
+  }
+
+  /// The entries that show a page, as far as they are made.
+  func areasShowing(_ frame: FrameNumber) -> [PageMapping] {
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[frame].pointee
     var found: [PageMapping] = []
-    if record.mapCount > 0 {
+    if record.mapCount > 0, let owner = unsafe record.owner {
       for area in owner.areas {
         guard record.index >= area.pageOffset, record.index - area.pageOffset < area.size >> pageShift else { continue }
         let address = area.start + (record.index - area.pageOffset) << pageShift
@@ -78,7 +105,6 @@ extension UserMemory {
         if found.count == record.mapCount { break }
       }
     }
-    let cached: UInt32 = record.flags.contains(.anonymous) ? 0 : 1
-    return found.count == record.mapCount && record.references == record.mapCount + cached ? found : nil
+    return found
   }
 }

@@ -55,9 +55,9 @@ extension UserMemory {
 
   /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
   func beginAnonymous(_ frame: FrameNumber, _ group: AnonymousGroup?, index: UInt64) {
-    // SAFETY: a frame of this machine.
-    unsafe records[frame].pointee = PageRecord(
-      mapCount: 1, references: 1, owner: group, index: index, flags: [.anonymous, .exclusive])
+    begin(
+      frame, PageRecord(mapCount: 1, references: 1, owner: group, index: index, flags: [.anonymous, .exclusive]))
+    enlist(frame, .inactiveAnonymous)
   }
 
   /// Keeps a page where it is while somebody works on it and allocates meanwhile; `unpin` ends that.
@@ -73,6 +73,18 @@ extension UserMemory {
   /// Whether an entry shows a page that is counted, moved and dropped like any other (`vm_normal_page`).
   func isOrdinary(_ entry: UserTable.Entry) -> Bool { entry.frame != zeroFrame && !entry.showsFrames }
 
+  /// One entry more or less shows a page.
+  func countEntry(of frame: FrameNumber, by change: Int) {
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[frame]
+    let old = unsafe record.pointee.mapCount
+    let new = UInt32(Int(old) + change)
+    unsafe record.pointee.mapCount = new
+    if unsafe (old == 0) != (new == 0) && !record.pointee.flags.contains(.anonymous) {
+      count(frame) { $0.mapped += change }
+    }
+  }
+
   func copyPage(_ source: FrameNumber, to target: FrameNumber) {
     physical.bytes.copy(from: address(source), to: address(target), size: physical.frameSize.bytes)
   }
@@ -83,6 +95,8 @@ extension UserMemory {
     let record = unsafe records[frame]
     unsafe record.pointee.references -= 1
     if unsafe record.pointee.references > 0 { return }
+    clearDirty(frame)
+    delist(frame)
     unsafe record.pointee = PageRecord()
     free(frame, cpu: cpu)
   }
@@ -112,15 +126,15 @@ extension UserMemory {
       frame = allocate(process, nil, index: index, zeroed: true, owner: owner)
     }
     guard let frame else { return nil }
-    // SAFETY: a frame of this machine.
-    unsafe records[frame].pointee = PageRecord(mapCount: 0, references: 1, owner: file, index: index, flags: [])
-    file.setPage(index, frame)
+    enterCache(file, index, frame)
     return (frame, true)
   }
 
   func removeFromCache(_ file: MemoryFile, _ index: UInt64) {
     guard let frame = file.page(index) else { return }
     file.setPage(index, nil)
+    clearDirty(frame)
+    if file.kind == .sharedMemory { count(frame) { $0.shared -= 1 } }
     // SAFETY: a frame of this machine.
     unsafe records[frame].pointee.owner = nil
     putPage(frame, cpu: currentCPU)

@@ -58,6 +58,7 @@ extension UserMemory {
     do throws(MemoryError) {
       try mmu.switchSpace(on: process.cpu, to: space.table.pages)
     } catch { preconditionFailure("a process on a CPU that is not there: \(error)") }
+    var retried = false
     while true {
       let reason: TranslationFault.Reason
       switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
@@ -71,6 +72,11 @@ extension UserMemory {
       case .minor, .major: continue
       case .signal(let signal): return refuse(signal)
       case .outOfMemory:
+        // What a table could not take from mapped pages can be taken now, when no table is being changed.
+        if !retried, reclaimForFault(process) {
+          retried = true
+          continue
+        }
         guard let victim = killForMemory() else { return refuse(.killed) }
         if victim === process { return refuse(.killed) }
       }
@@ -91,6 +97,13 @@ extension UserMemory {
   }
 
   // MARK: Out of memory
+
+  /// Whether memory for a page or table can be had once more may be reclaimed than in the middle of a fault.
+  private func reclaimForFault(_ process: Process) -> Bool {
+    guard let probe = try? physical.allocate(FrameRequest(cpu: process.cpu)) else { return false }
+    free(probe.start, cpu: process.cpu)
+    return true
+  }
 
   /// `oom_badness`: the pages that a process's end would free, shifted by its adjustment; nil where it may not be killed.
   public func oomBadness(_ process: Process) -> Int64? {

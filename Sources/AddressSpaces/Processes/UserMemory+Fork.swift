@@ -92,7 +92,7 @@ extension UserMemory {
       if entry.frame == zeroFrame { continue }
       // SAFETY: a frame of this machine. The pin is the entry's reference from here on.
       let record = unsafe records[entry.frame]
-      unsafe record.pointee.mapCount += 1
+      countEntry(of: entry.frame, by: 1)
       if unsafe record.pointee.flags.contains(.anonymous) {
         unsafe record.pointee.flags.remove(.exclusive)
         child.counts.anonymousResident += 1

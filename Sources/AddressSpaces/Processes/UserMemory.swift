@@ -15,6 +15,12 @@ public final class UserMemory {
   let settings: Settings
   public var limits: Limits
   var records: PageRecords
+  /// By node number.
+  var lists: [NodeLists]
+  public internal(set) var reclaimCounts = ReclaimCounts()
+  public var dirtyLimits = DirtyLimits()
+  /// Files with disks that somebody holds, in the order in which they were made.
+  var regularFiles: [MemoryFile] = []
   /// What reads of untouched private pages show: one frame of zeros for all.
   let zeroFrame: FrameNumber
   private(set) var processes: [ProcessID: Process] = [:]
@@ -82,6 +88,7 @@ public final class UserMemory {
     random = SplitMix64(seed: settings.seed)
     let frames = physical.bytes.reach.rawValue >> kernelTable.format.pageShift
     records = PageRecords(frames: frames)
+    lists = Array(repeating: NodeLists(), count: (physical.nodes.last?.rawValue ?? 0) + 1)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
@@ -205,6 +212,7 @@ public final class UserMemory {
     lastFileNumber += 1
     let file = MemoryFile(kind: .regular, number: lastFileNumber, path: path, size: size)
     file.users = 1
+    regularFiles.append(file)
     return file
   }
 
@@ -218,6 +226,7 @@ public final class UserMemory {
     file.users -= 1
     if file.users > 0 { return }
     for index in file.cachedIndices { removeFromCache(file, index) }
+    if file.kind == .regular { regularFiles.removeAll { $0 === file } }
   }
 }
 

@@ -61,6 +61,13 @@ final class UserTable {
     }
   }
 
+  /// Makes a page look unused. CPUs that hold the translation may go on: it allows no less than before.
+  func forgetUse(_ address: UInt64) {
+    do throws(MemoryError) {
+      try pages.change(range(address, address + 1 << shift), removing: .accessed, inserting: []) { _ in }.withoutCPUs()
+    } catch { preconditionFailure("\(error)") }
+  }
+
   /// Takes every entry of the range out; each is shown as it was.
   func clear(_ start: UInt64, _ end: UInt64, _ visit: (UInt64, Entry) -> Void) {
     settle { () throws(MemoryError) in

@@ -66,7 +66,7 @@ extension Verb {
 
   static let check = Verb(
     "check", summary: "recomputes every counter from the structures, and shows what differs",
-    execute: { _, machine in machine.memory.verify() },
+    execute: { _, machine in machine.verify() },
     print: { differences, _, text in
       for difference in differences { text.append(string: difference + "\n") }
       if differences.isEmpty { text.append("no difference\n") }

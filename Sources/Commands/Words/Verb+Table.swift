@@ -3,9 +3,10 @@ internal import SystemPackage
 
 extension Verb {
   /// The words of the language, in the order in which `help` lists them.
-  static let all: [Verb] = [
-    help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, check, reset,
-  ]
+  static let all: [Verb] =
+    [
+      help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, check, reset,
+    ] + files
 
   /// The verb that a line begins with; EINVAL where it is none. Takes the second word where the verb has two.
   static func named(_ first: Token, _ tokens: inout Tokens) throws(Refusal) -> Verb {

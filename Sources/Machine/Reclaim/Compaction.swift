@@ -1,6 +1,6 @@
 internal import AddressSpaces
 public import MemoryTypes
-public import PhysicalMemory
+internal import PhysicalMemory
 
 /// What governs compaction (Linux's /proc/sys/vm), and what it has done.
 public struct Compaction: Sendable {

@@ -1,5 +1,22 @@
-internal import MemoryTypes
+internal import AddressSpaces
+public import MemoryTypes
 internal import PhysicalMemory
+
+/// A cache that gives memory back when it is asked to (`struct shrinker`). Called under the machine's lock.
+public protocol Shrinker: AnyObject {
+  /// How many objects of the node's memory could go.
+  func count(on node: NodeID) -> Int
+  /// Looks at up to that many objects of the node's memory and lets go of what it can; how many went.
+  func scan(on node: NodeID, _ objects: Int) -> Int
+}
+
+/// What reclaim counts beside the pages of processes and files: times and objects.
+struct MachineReclaimCounts {
+  /// By kind of zone.
+  var stalls = InlineArray<6, Int>(repeating: 0)
+  var kswapdRuns = 0
+  var slabsScanned = 0
+}
 
 /// Who is asked for memory when it runs short: wakes the background's steps, and reclaims and compacts at once where a request would fail.
 final class MachineReclaimer: FrameReclaimer, @unchecked Sendable {
@@ -18,16 +35,19 @@ final class MachineReclaimer: FrameReclaimer, @unchecked Sendable {
     if isBusy { return false }
     isBusy = true
     defer { isBusy = false }
-    return request.count > FrameCount(1) && machine.compactDirectly(for: request)
+    if request.count > FrameCount(1), machine.compactDirectly(for: request) { return true }
+    return machine.reclaimDirectly(for: request)
   }
 }
 
 /// Steps that wait for the end of the line that asked for them.
 struct BackgroundWork {
   /// The largest order that a request of each node's was refused for (`kswapd_order`, `kcompactd_max_order`).
-  private(set) var orders: [NodeID: Int] = [:]
+  private var orders: [NodeID: Int] = [:]
+  /// Files were written to.
+  var mayBeDirty = false
 
-  var isEmpty: Bool { orders.isEmpty }
+  var isEmpty: Bool { orders.isEmpty && !mayBeDirty }
 
   mutating func wake(for request: FrameRequest, on nodes: [NodeID]) {
     let order = Machine.order(of: request)
@@ -41,14 +61,102 @@ struct BackgroundWork {
 }
 
 extension Machine {
+  /// Makes a cache known to reclaim; held until the machine is reset.
+  public func register(_ shrinker: any Shrinker) { shrinkers.append(shrinker) }
+
   /// What a line or a store leaves to be done behind it, as bounded steps: costs a look at a flag where that is nothing. The caller holds
   /// `lock`.
   public func endLine() {
     if !background.isEmpty { workInBackground() }
   }
 
-  /// kcompactd runs where kswapd goes to sleep (`kswapd_try_to_sleep`).
   private func workInBackground() {
-    for (node, order) in background.take() where order > 0 { runKcompactd(node, order: order) }
+    if background.mayBeDirty {
+      background.mayBeDirty = false
+      users.flushInBackground()
+    }
+    for (node, order) in background.take() {
+      let wasBoosted = runKswapd(node)
+      // kcompactd runs where kswapd goes to sleep (`kswapd_try_to_sleep`), and after a boost for whole blocks (`balance_pgdat`).
+      if order > 0 || wasBoosted { runKcompactd(node, order: max(order, wasBoosted ? 9 : 0)) }
+    }
+  }
+
+  // MARK: kswapd
+
+  /// Pages that kswapd frees at once, and how often it does behind one line.
+  private static var kswapdBatch: Int { 128 }
+  private static var kswapdRounds: Int { 64 }
+
+  /// kswapd's step for a node: until a zone is above its high watermark (`balance_pgdat`, `pgdat_balanced`), or nothing goes. Whether
+  /// watermarks had been boosted.
+  private func runKswapd(_ node: NodeID) -> Bool {
+    reclaimCounts.kswapdRuns += 1
+    var left = Self.kswapdRounds
+    while left > 0, let highest = shortZone(of: node) {
+      left -= 1
+      let order = UserMemory.ReclaimOrder(
+        node: node, highest: highest, wanted: Self.kswapdBatch, isKswapd: true, mayUnmap: true)
+      let freed = users.reclaim(order) + shrinkCaches(of: node, priority: max(0, 12 - (Self.kswapdRounds - left)))
+      // What was freed lies in CPUs' lists, and counts all the same.
+      if freed == 0 { break }
+    }
+    return memory.endBoosts(of: node)
+  }
+
+  /// The node's highest zone, if none of its zones keeps its high watermark.
+  private func shortZone(of node: NodeID) -> ZoneKind? {
+    guard let zones = memory.snapshot(of: node)?.zones.filter({ $0.managed > .zero }) else { return nil }
+    let isBalanced = zones.contains { $0.free > $0.watermarks.high + $0.watermarks.boost }
+    return isBalanced ? nil : zones.map(\.kind).max()
+  }
+
+  // MARK: Directly
+
+  /// Frees pages for a request that nothing can serve (`do_try_to_free_pages`): whether it is worth asking again.
+  func reclaimDirectly(for request: FrameRequest) -> Bool {
+    guard isBooted else { return false }
+    let zones = memory.zones(serving: request)
+    guard let highest = zones.map(\.kind).max() else { return false }
+    reclaimCounts.stalls[Int(highest.rawValue)] += 1
+    var nodes: [NodeID] = []
+    for zone in zones where !nodes.contains(zone.node) { nodes.append(zone.node) }
+    let count = Int(request.count.rawValue)
+    // As many as one cluster, or, for several in a row, as much as compaction needs to put them together (`compact_gap`).
+    let wanted = max(32, count > 1 ? 2 * count : 0)
+    var freed = 0
+    for node in nodes where freed < wanted {
+      let order = UserMemory.ReclaimOrder(
+        node: node, highest: highest, wanted: wanted - freed, isKswapd: false,
+        // In the middle of a change to a table no other entry may go: its table might.
+        mayUnmap: request.owner.kind != .pageTable)
+      freed += users.reclaim(order)
+    }
+    if freed < wanted { for node in nodes { freed += shrinkCaches(of: node, priority: 0) } }
+    guard count > 1, freed > 0 else { return freed > 0 }
+    // Costly requests are not retried for ever (`should_reclaim_retry`): they are where the next attempt will succeed.
+    memory.drainLists()
+    return compactDirectly(for: request) || zones.contains { memory.hasRoom(for: request, $0.node, $0.kind) }
+  }
+
+  /// `shrink_slab`: each cache looks at a share of its objects that grows as memory gets shorter. How many went.
+  private func shrinkCaches(of node: NodeID, priority: Int) -> Int {
+    var freed = 0
+    for shrinker in shrinkers {
+      let objects = shrinker.count(on: node)
+      // DEFAULT_SEEKS is 2: all of them at the last priority.
+      let share = min(objects, max(objects >> priority, min(objects, 1)))
+      if share == 0 { continue }
+      reclaimCounts.slabsScanned += share
+      freed += shrinker.scan(on: node, share)
+    }
+    return freed
+  }
+
+  /// What `drop_caches` drops: clean pages of files that nobody maps, and what the caches can spare (fs/drop_caches.c).
+  public func reclaimCaches(pages: Bool, slab: Bool) {
+    if pages { users.dropCleanPages() }
+    guard slab else { return }
+    for node in memory.nodes { while shrinkCaches(of: node, priority: 0) > 10 {} }
   }
 }

@@ -1,0 +1,207 @@
+public import MemoryTypes
+internal import PhysicalMemory
+internal import Translation
+
+/// Reading and writing files page by page through the cache (mm/filemap.c), and their pages' way to the disk.
+extension UserMemory {
+  /// The page of a file for somebody who has no policy; throws where no frame is left.
+  private func cachedPage(_ file: MemoryFile, _ index: UInt64, cpu: CPUID) throws(MemoryError) -> FrameNumber {
+    if let frame = file.page(index) { return frame }
+    let owner = FrameOwner(.pageCache, id: UInt32(truncatingIfNeeded: file.number))
+    let frame = try physical.allocate(FrameRequest(cpu: cpu, mobility: .movable, zeroed: true, owner: owner)).start
+    enterCache(file, index, frame)
+    return frame
+  }
+
+  /// Makes a fresh frame, which reads zero, the page of a file: with what the file's disk has of it.
+  func enterCache(_ file: MemoryFile, _ index: UInt64, _ frame: FrameNumber) {
+    let isRegular = file.kind == .regular
+    begin(frame, PageRecord(mapCount: 0, references: 1, owner: file, index: index, flags: isRegular ? .fileCache : []))
+    file.setPage(index, frame)
+    enlist(frame, list(for: frame, isActive: false))
+    guard isRegular else {
+      count(frame) { $0.shared += 1 }
+      return
+    }
+    reclaimCounts.pagedIn += 1 << (pageShift - 10)
+    if let bytes = file.disk[index] { write(bytes, to: frame, at: 0) }
+    refault(file, index, frame)
+  }
+
+  private func write(_ bytes: [UInt8], to frame: FrameNumber, at offset: UInt64) {
+    do throws(MemoryError) {
+      // SAFETY: the buffer is read while the array is held.
+      try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(MemoryError) in
+        try unsafe physical.bytes.write(UnsafeRawBufferPointer(buffer), at: address(frame) + ByteCount(offset))
+      }
+    } catch { preconditionFailure("a file's page outside of memory: \(error)") }
+  }
+
+  private func read(_ frame: FrameNumber, at offset: UInt64, count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    unsafe bytes.withUnsafeMutableBytes { unsafe physical.bytes.read(into: $0, at: address(frame) + ByteCount(offset)) }
+    return bytes
+  }
+
+  /// Calls `body` with each page's part of `size` bytes from `offset` on: its index, where the part begins in it, and how long it is.
+  private func forEachPart(
+    _ offset: UInt64, _ size: UInt64, _ body: (UInt64, UInt64, UInt64) throws(MemoryError) -> Void
+  ) throws(MemoryError) {
+    var done: UInt64 = 0
+    while done < size {
+      let place = offset + done
+      let inPage = place & (1 << pageShift - 1)
+      let length = min(size - done, 1 << pageShift - inPage)
+      try body(place >> pageShift, inPage, length)
+      done += length
+    }
+  }
+
+  /// Reads bytes of a file by way of the cache; those behind its end are left out. `body` gets them part by part, and the place of each.
+  ///
+  /// - Throws: `outOfMemory` where no frame is left for a page; those read before stay in the cache.
+  public func read(
+    _ file: MemoryFile, offset: UInt64, size: UInt64, cpu: CPUID, _ body: (UInt64, [UInt8]) -> Void
+  ) throws(MemoryError) {
+    currentCPU = cpu
+    guard offset < file.size else { return }
+    try forEachPart(offset, min(size, file.size - offset)) { (index, inPage, length) throws(MemoryError) in
+      let frame = try cachedPage(file, index, cpu: cpu)
+      markAccessed(frame)
+      body(index << pageShift + inPage, read(frame, at: inPage, count: Int(length)))
+    }
+  }
+
+  /// Writes `size` bytes at `offset`, those of `pattern` again and again, by way of the cache; the file grows where it must.
+  ///
+  /// - Throws: `outOfMemory` where no frame is left for a page: the file is then as it was.
+  public func write(_ file: MemoryFile, offset: UInt64, size: UInt64, pattern: [UInt8], cpu: CPUID) throws(MemoryError)
+  {
+    currentCPU = cpu
+    let before = file.size
+    let limits = dirtyThresholds()
+    var undo: [(index: UInt64, offset: UInt64, bytes: [UInt8])] = []
+    do throws(MemoryError) {
+      try forEachPart(offset, size) { (index, inPage, length) throws(MemoryError) in
+        let frame = try cachedPage(file, index, cpu: cpu)
+        undo.append((index, inPage, read(frame, at: inPage, count: Int(length))))
+        let first = Int((index << pageShift + inPage - offset) % UInt64(pattern.count))
+        write(Self.repeated(pattern, from: first, count: Int(length)), to: frame, at: inPage)
+        markDirty(frame)
+        file.size = max(file.size, index << pageShift + inPage + length)
+        balanceDirty(limits)
+      }
+    } catch {
+      // What was written of it is taken back, in the cache or on the disk.
+      for part in undo {
+        if let frame = file.page(part.index) {
+          write(part.bytes, to: frame, at: part.offset)
+        } else if file.disk[part.index] != nil {
+          file.disk[part.index]!.replaceSubrange(
+            Int(part.offset)..<Int(part.offset) + part.bytes.count, with: part.bytes)
+        }
+      }
+      file.size = before
+      throw error
+    }
+  }
+
+  private static func repeated(_ pattern: [UInt8], from first: Int, count: Int) -> [UInt8] {
+    if pattern.count == 1 { return [UInt8](repeating: pattern[0], count: count) }
+    var bytes = Array(pattern[first...])
+    while bytes.count < count { bytes += pattern }
+    return Array(bytes.prefix(count))
+  }
+
+  // MARK: Writeback
+
+  /// Pages of a file that were written, in the cache or through a mapping.
+  private func dirtyIndices(_ file: MemoryFile) -> [UInt64] {
+    file.cachedIndices.filter { index in
+      guard let frame = file.page(index) else { return false }
+      collectDirt(frame)
+      // SAFETY: a frame of this machine.
+      return unsafe records[frame].pointee.flags.contains(.dirty)
+    }
+  }
+
+  /// Takes over what entries know of writes.
+  private func collectDirt(_ frame: FrameNumber) {
+    for mapping in areasShowing(frame) where mapping.entry.flags.contains(.dirty) { markDirty(frame) }
+  }
+
+  /// Writes a page to its file's disk: it is clean then, and a process that writes to it takes a fault (`folio_clear_dirty_for_io`).
+  func writeBack(_ file: MemoryFile, _ index: UInt64) {
+    guard file.kind == .regular, let frame = file.page(index) else { return }
+    for mapping in areasShowing(frame) {
+      mapping.space.table.change(
+        mapping.address, mapping.address + 1 << pageShift, removing: [.dirty, .writable], inserting: [])
+    }
+    file.disk[index] = read(frame, at: 0, count: 1 << Int(pageShift))
+    clearDirty(frame)
+    note(frame) { $0.written += 1 }
+    reclaimCounts.pagedOut += 1 << (pageShift - 10)
+  }
+
+  /// Writes all that a file's disk lacks; how many pages (fsync(2)).
+  @discardableResult
+  public func sync(_ file: MemoryFile) -> Int {
+    let dirty = dirtyIndices(file)
+    for index in dirty { writeBack(file, index) }
+    return dirty.count
+  }
+
+  /// A writer beyond the limit writes pages back until what is dirty is less than half between both limits (`balance_dirty_pages`).
+  private func balanceDirty(_ limits: (hard: Int, background: Int)) {
+    let dirty = lists.indices.reduce(0) { $0 + pageUse(of: NodeID($1)).dirty }
+    if dirty > limits.hard { writeBackDirty(downTo: (limits.hard + limits.background) / 2) }
+  }
+
+  /// Writes the oldest files' pages back until no more than that many are dirty.
+  private func writeBackDirty(downTo limit: Int) {
+    var dirty = lists.indices.reduce(0) { $0 + pageUse(of: NodeID($1)).dirty }
+    for file in regularFiles where dirty > limit {
+      for index in file.cachedIndices where dirty > limit {
+        guard let frame = file.page(index) else { continue }
+        // SAFETY: a frame of this machine.
+        guard unsafe records[frame].pointee.flags.contains(.dirty) else { continue }
+        writeBack(file, index)
+        dirty -= 1
+      }
+    }
+  }
+
+  /// Behind a line: what is dirty beyond the background limit goes to the disks (`wb_over_bg_thresh`).
+  public func flushInBackground() {
+    if regularFiles.isEmpty { return }
+    let limit = dirtyThresholds().background
+    writeBackDirty(downTo: limit)
+  }
+
+  /// How many pages may be dirty before writers, and before the background, write them back (`domain_dirty_limits`).
+  public func dirtyThresholds() -> (hard: Int, background: Int) {
+    // Free memory beyond the reserves, and what files have in memory (`global_dirtyable_memory`).
+    var available = 0
+    for node in physical.nodes {
+      guard let totals = physical.totals(of: node) else { continue }
+      available += totals.free - totals.highFree
+    }
+    for node in lists.indices { available += lists[node].count(.inactiveFile) + lists[node].count(.activeFile) }
+    available = max(0, available - physical.totalReserve)
+    func pages(_ bytes: UInt64, _ percent: Int) -> Int {
+      bytes > 0 ? Int((bytes + 1 << pageShift - 1) >> pageShift) : available * percent / 100
+    }
+    let hard = pages(dirtyLimits.bytes, dirtyLimits.percent)
+    var background = pages(dirtyLimits.backgroundBytes, dirtyLimits.backgroundPercent)
+    if background >= hard { background = hard / 2 }
+    return (hard, background)
+  }
+}
+
+/// `dirty_ratio`, `dirty_bytes` and their background twins: of each pair the bytes count where they are not 0.
+public struct DirtyLimits: Equatable, Sendable {
+  public var percent = 20
+  public var bytes: UInt64 = 0
+  public var backgroundPercent = 10
+  public var backgroundBytes: UInt64 = 0
+}

@@ -1,0 +1,60 @@
+internal import MemoryTypes
+internal import PhysicalMemory
+
+extension UserMemory {
+  /// Walks every list and every file's cache, and counts anew what is counted of them; a sentence for each difference.
+  public func verify() -> [String] {
+    var differences: [String] = []
+    for node in lists.indices {
+      var found = InlineArray<6, PageUse>(repeating: PageUse())
+      for list in PageList.allCases where list != .none {
+        var next = lists[node].heads[Int(list.rawValue)]
+        var newer: UInt64 = 0
+        while next != 0 {
+          let frame = FrameNumber(next - 1)
+          // SAFETY: a frame of this machine: those on lists are.
+          let record = unsafe records[frame].pointee
+          if record.list != list || record.newer != newer || Int(record.node) != node || record.references == 0 {
+            differences.append("page \(frame) is not what list \(list) of node \(node) says")
+            break
+          }
+          found[Int(record.zone)].listed[Int(list.rawValue)] += 1
+          count(record, &found[Int(record.zone)])
+          newer = next
+          next = record.older
+        }
+        if lists[node].tails[Int(list.rawValue)] != newer {
+          differences.append("list \(list) of node \(node) has no end")
+        }
+      }
+      for kind in 0..<6 { compare(found[kind], lists[node].uses[kind], "node \(node) zone \(kind)", &differences) }
+    }
+    for file in regularFiles {
+      for index in file.cachedIndices {
+        // SAFETY: a file's page is a frame of this machine.
+        guard let frame = file.page(index), unsafe records[frame].pointee.owner !== file else { continue }
+        differences.append("page \(index) of file \(file.number) is somebody else's")
+      }
+    }
+    return differences
+  }
+
+  private func count(_ record: PageRecord, _ use: inout PageUse) {
+    if record.flags.contains(.anonymous) { return }
+    if record.mapCount > 0 { use.mapped += 1 }
+    if !record.flags.contains(.fileCache) { use.shared += 1 } else if record.flags.contains(.dirty) { use.dirty += 1 }
+  }
+
+  private func compare(_ found: PageUse, _ counted: PageUse, _ place: String, _ differences: inout [String]) {
+    for list in PageList.allCases where found[list] != counted[list] {
+      differences.append("\(place): \(list) counts \(counted[list]) pages, and has \(found[list])")
+    }
+    let all = [
+      ("mapped", found.mapped, counted.mapped), ("shared", found.shared, counted.shared),
+      ("dirty", found.dirty, counted.dirty),
+    ]
+    for (what, have, count) in all where have != count {
+      differences.append("\(place): \(count) pages are counted \(what), and \(have) are")
+    }
+  }
+}
