@@ -98,7 +98,7 @@ extension AddressSpace {
 
   // MARK: Other calls on ranges
 
-  /// msync(2): checks alone, as nothing here is written back to a disk later than at once.
+  /// msync(2): MS_SYNC writes to a file's disk what that lacks; with the other flags nothing is done at once.
   func sync(_ askedStart: UInt64, _ askedLength: UInt64, flags raw: UInt64) throws(CallError) {
     let flags = SyncFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: raw)))
     if !flags.isSubset(of: [.async, .invalidate, .sync]) || !isAligned(askedStart)
@@ -120,6 +120,11 @@ extension AddressSpace {
         sawHole = true
       }
       if flags.contains(.invalidate), area.flags.contains(.locked) { throw .busy }
+      if flags.contains(.sync), area.flags.contains(.shared), let file = area.file {
+        let first = area.pageIndex(at: start, shift: pageShift)
+        let last = area.pageIndex(at: min(end, area.end), shift: pageShift)
+        memory.sync(file, pages: first..<last)
+      }
       start = area.end
       if start >= end { break }
     }

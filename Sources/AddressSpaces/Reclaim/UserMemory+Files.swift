@@ -143,10 +143,11 @@ extension UserMemory {
     reclaimCounts.pagedOut += 1 << (pageShift - 10)
   }
 
-  /// Writes all that a file's disk lacks; how many pages (fsync(2)).
+  /// Writes what a file's disk lacks of some of its pages; how many (fsync(2), `vfs_fsync_range`).
   @discardableResult
-  public func sync(_ file: MemoryFile) -> Int {
-    let dirty = dirtyIndices(file)
+  public func sync(_ file: MemoryFile, pages: Range<UInt64> = 0..<UInt64.max) -> Int {
+    if file.kind != .regular { return 0 }
+    let dirty = dirtyIndices(file).filter { pages.contains($0) }
     for index in dirty { writeBack(file, index) }
     return dirty.count
   }

@@ -17,12 +17,16 @@ import Topology
 
   private static let pages = 400
 
-  @Test(arguments: [1, 2, 3, 4] as [UInt64], [Paging.fourLevel, .granule16K]) func everything(
-    _ seed: UInt64, _ paging: Paging
-  ) throws {
-    print("memory model: seed \(seed), \(paging)")
+  /// Two machines that are soon short, and one of whose nodes the second can be taken away block by block.
+  private static let machines: [(sizes: [UInt64], paging: Paging)] = [
+    ([12, 8], .fourLevel), ([12, 8], .granule16K), ([128, 256], .fourLevel),
+  ]
+
+  @Test(arguments: [1, 2, 3, 4] as [UInt64], 0..<3) func everything(_ seed: UInt64, _ kind: Int) throws {
+    let (sizes, paging) = Self.machines[kind]
+    print("memory model: seed \(seed), nodes of \(sizes) MiB, \(paging)")
     var random = Random(seed: seed)
-    let small = try SmallMachine([12, 8], paging: paging)
+    let small = try SmallMachine(sizes, paging: paging)
     let machine = small.machine
     machine.memory.drainLists()
     let total = machine.memory.snapshot().nodes.map(\.free)
@@ -91,7 +95,12 @@ import Topology
           model.held.removeLast()
         }
       case 10:
-        switch below(5) {
+        switch below(7) {
+        // What holds unmovable memory is refused, and nothing changes then.
+        case 5: try? machine.setOffline(machine.blocks[below(machine.blocks.count)])
+        case 6:
+          try? machine.setOnline(
+            machine.blocks[below(machine.blocks.count)], as: [.automatic, .movable, .kernel][below(3)])
         case 0: machine.compactAll()
         case 1: machine.reclaimCaches(pages: true, slab: true)
         case 2 where !model.files.isEmpty:
@@ -136,6 +145,7 @@ import Topology
       return true
     }
     for range in ranges { try machine.memory.free(range, cpu: CPUID(0)) }
+    for block in machine.blocks { try machine.setOnline(block) }
     machine.memory.drainLists()
     #expect(machine.verify() == [])
     // Process 1 may have been killed, which gives more than was free at first.

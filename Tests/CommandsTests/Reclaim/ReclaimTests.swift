@@ -138,7 +138,9 @@ import Topology
     let process = try small.users.spawn(name: "writer")
     let address = try small.users.mmap(process, 0, 64 * small.page, protection: 3, flags: 1, file: file, offset: 0)
     #expect(small.fill(process, address, pages: 64))
-    #expect(small.users.sync(file) == 64)
+    try small.users.msync(process, address, 40 * small.page, flags: 4)
+    #expect(small.users.nodeEvents(of: NodeID(0)).written == 40)
+    #expect(small.users.sync(file) == 24)
     #expect(small.fill(process, address, pages: 32, salt: 3))
     #expect(small.users.pageUse(of: NodeID(0)).dirty == 32)
     let order = UserMemory.ReclaimOrder(
