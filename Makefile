@@ -9,6 +9,8 @@ SOURCES := Sources Tests Package.swift $(wildcard Benchmarks/Benchmarks Benchmar
 LIBRARIES := libfuse3-dev fuse3 pkg-config
 CLIENTS := numactl util-linux hwloc-nox
 MEASURING := gcc util-linux
+# General allocators that the benchmarks compare with, where they are there.
+ALLOCATORS := libjemalloc2 libmimalloc2.0
 
 # Installs those of the packages $(1) that are not there.
 define install
@@ -21,7 +23,7 @@ define install
 	fi
 endef
 
-.PHONY: build mount unmount test lint latency soak clean
+.PHONY: build mount unmount test lint bench latency soak clean
 
 # The program, optimised.
 build:
@@ -47,6 +49,12 @@ test:
 
 lint:
 	swift format lint --strict --recursive $(SOURCES)
+
+# The allocator's figures, each as a ratio to something that is measured beside it. jemalloc wants more room for its thread-local variables
+# than a library has that is loaded by a running program.
+bench:
+	$(call install,$(LIBRARIES) $(ALLOCATORS))
+	cd Benchmarks && GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384 swift package benchmark --no-progress
 
 # What the server adds to the least that a request can cost.
 latency: build

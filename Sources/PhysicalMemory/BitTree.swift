@@ -55,6 +55,19 @@ struct BitTree {
     }
   }
 
+  /// Inserts all of a range, 64 at a time.
+  func insert(_ leaves: Range<Int>) {
+    var (first, last) = (leaves.lowerBound, leaves.upperBound - 1)
+    for level in 0..<shape.levels where first <= last {
+      for word in first >> 6...last >> 6 {
+        let low = UInt64(word == first >> 6 ? first & 63 : 0)
+        let high = UInt64(word == last >> 6 ? last & 63 : 63)
+        words[index(level, word)] |= (~0 << low) & (~0 >> (63 - high))
+      }
+      (first, last) = (first >> 6, last >> 6)
+    }
+  }
+
   @inline(__always)
   func remove(_ leaf: Int) {
     var position = leaf

@@ -104,7 +104,7 @@ internal import Synchronization
   /// Gives back what the host holds of blocks that nobody holds; they read zero from then on.
   func discard(blocks: Range<Int>) {
     mapping.discard(offset: blocks.lowerBound << blockShift, size: blocks.count << blockShift)
-    for block in blocks { touched.remove(block) }
+    touched.remove(blocks)
   }
 
   /// Gives everything back, and takes away what was added.

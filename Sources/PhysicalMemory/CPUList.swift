@@ -22,6 +22,9 @@ public import MemoryTypes
   /// Allocations that another node should have served (`numa_miss`), and those whose CPU is of another node (`numa_other`).
   @usableFromInline var numaMisses: UInt64
   @usableFromInline var numaOthers: UInt64
+  /// How many blocks of order 9 the last refill was to bring, and how many had been given back by then.
+  var grant: Int32
+  var freesAtGrant: UInt64
   /// 1 once the zone knows that this list is in use.
   @usableFromInline var registered: UInt32
 
@@ -67,13 +70,21 @@ public import MemoryTypes
     unsafe kinds[unchecked: kind] &+= frames
   }
 
-  /// Counts an allocation that comes back to the list; whether that holds more of its kind than it should then.
+  /// Counts allocations of one kind that come back to the list; whether that holds more of its kind than it should then.
   @inlinable @inline(__always)
-  mutating func countFree(_ slot: Int, kind: Int) -> Bool {
-    let frames = CPUList.frames(ofSlot: slot)
-    unsafe frees[unchecked: slot] &+= 1
+  mutating func countFree(_ slot: Int, kind: Int, _ count: Int = 1) -> Bool {
+    let frames = CPUList.frames(ofSlot: slot) &* count
+    unsafe frees[unchecked: slot] &+= UInt64(truncatingIfNeeded: count)
     unsafe kinds[unchecked: kind] &-= frames
     return addHeld(slot, frames)
+  }
+
+  /// How many blocks of order 9 a refill brings: twice as many as the last one while none is given back (`nr_pcp_alloc` in Linux 6.7), as
+  /// many as the list may hold at most.
+  mutating func nextGrant() -> Int {
+    grant = freesAtGrant == frees[4] ? max(1, min(grant * 2, highLarge >> 9)) : 1
+    freesAtGrant = frees[4]
+    return Int(grant)
   }
 
   mutating func setLimits(_ limits: CPUListLimits) {
@@ -99,6 +110,8 @@ public import MemoryTypes
     registered = 0
     room = high
     roomLarge = highLarge
+    grant = 0
+    freesAtGrant = 0
     heads = InlineArray(repeating: 0)
     allocations = InlineArray(repeating: 0)
     frees = InlineArray(repeating: 0)

@@ -213,13 +213,13 @@ enum FrameLink {
     return word.nextListed
   }
 
-  /// Makes a listed frame the one before `next` in its list.
+  /// Lets a frame, plus 1, follow another in its list.
   @inline(__always)
-  func chain(_ frame: Int, to next: Int, slot: Int) {
+  func chain(_ frame: Int, to next: UInt64, slot: Int) {
     // SAFETY: `place` stays inside the table.
     let place = unsafe place(frame, isBlock: slot == 4)
     let bits = unsafe place.pointee.load(ordering: .relaxed) & 0xFFF
-    unsafe place.pointee.store(bits | UInt64(truncatingIfNeeded: next &+ 1) << 12, ordering: .relaxed)
+    unsafe place.pointee.store(bits | next << 12, ordering: .relaxed)
   }
 
   /// Sets the first word of an allocation of `count` frames.

@@ -17,30 +17,31 @@ extension PhysicalMemory {
       let word = EntryWord(listBits: request.listBits(slot), cpu: request.cpu.rawValue)
       let lock = unsafe CPUList.lock(of: list)
       let frame =
-        unsafe lock.pointee.tryLock() ? popLocked(list, word, slot) : popContended(UInt(bitPattern: list), word.bits)
+        unsafe lock.pointee.tryLock() ? popLocked(list, word, slot) : popContended(list, word)
       if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(truncatingIfNeeded: frame)), count: request.count) }
     }
-    return try allocateAnywhere(
-      request.count, request.alignment, request.cpu, request.node, request.onlyNode, request.zone, request.mobility,
-      request.zeroed, request.owner)
+    return try FrameRange(
+      start: allocateAnywhere(
+        request.count, request.alignment, request.cpu, request.node, request.onlyNode, request.zone, request.mobility,
+        request.zeroed, request.owner), count: request.count)
   }
 
-  /// `allocateAnywhere`, for those who have the request in registers and keep it there.
+  /// `allocateAnywhere`, for those who have the request in registers and keep it there; the first frame.
   @usableFromInline @inline(never)
   func allocateAnywhere(
     _ count: FrameCount, _ alignment: FrameCount, _ cpu: CPUID, _ node: NodeID?, _ onlyNode: Bool, _ zone: ZoneKind?,
     _ mobility: Mobility, _ zeroed: Bool, _ owner: FrameOwner
-  ) throws(MemoryError) -> FrameRange {
+  ) throws(MemoryError) -> FrameNumber {
     try allocateAnywhere(
       FrameRequest(
         count: count, alignment: alignment, cpu: cpu, node: node, onlyNode: onlyNode, zone: zone, mobility: mobility,
-        zeroed: zeroed, owner: owner))
+        zeroed: zeroed, owner: owner)
+    ).start
   }
 
+  /// `popLocked`, waiting for the list's lock.
   @usableFromInline @inline(never)
-  func popContended(_ list: UInt, _ bits: UInt64) -> Int {
-    guard let list = unsafe UnsafeMutablePointer<CPUList>(bitPattern: list) else { return -1 }
-    let word = EntryWord(bits: bits)
+  func popContended(_ list: UnsafeMutablePointer<CPUList>, _ word: EntryWord) -> Int {
     unsafe CPUList.lock(of: list).pointee.lock()
     return unsafe popLocked(list, word, word.slot)
   }
@@ -74,13 +75,17 @@ extension PhysicalMemory {
     let word = EntryWord(listBits: request.listBits(0), cpu: cpu)
     unsafe CPUList.lock(of: list).pointee.lock()
     var taken = 0
-    while taken < buffer.count {
-      let first = unsafe list.pointee.heads[unchecked: word.head]
-      if first == 0 { break }
-      unsafe pop(first, list, word, word.slot)
+    var first = unsafe list.pointee.heads[unchecked: word.head]
+    while taken < buffer.count, first != 0 {
+      // SAFETY: listed frames are frames of the table.
+      let place = unsafe table.place(Int(truncatingIfNeeded: first &- 1), isBlock: false)
+      let listed = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
+      unsafe place.pointee.store(word.bits, ordering: .relaxed)
       unsafe buffer[taken] = FrameNumber(first &- 1)
-      taken += 1
+      first = listed.nextListed
+      taken &+= 1
     }
+    unsafe list.pointee.heads[unchecked: word.head] = first
     unsafe list.pointee.countAllocation(0, kind: word.kindIndex, taken)
     unsafe CPUList.lock(of: list).pointee.unlock()
     return taken
@@ -204,31 +209,43 @@ extension PhysicalMemory {
       unsafe list.pointee.setLimits(zones[zone].limits)
       unsafe zones[zone].register(cpu)
     }
-    let wanted = unsafe slot == 4 ? 1 : max(2, zones[zone].limits.batch >> slot)
+    let wanted = unsafe slot == 4 ? list.pointee.nextGrant() : max(2, zones[zone].limits.batch >> slot)
     let most = unsafe zones[zone].most(mark, highest: highest) / frames
     var left = min(wanted, most)
     // The last of the list: what is taken is handed out in the order in which it was found.
     var last = -1
-    while left > 0,
-      let run = unsafe slot == 0
-        ? zones[zone].takeSingles(left, mobility: index)
-        : zones[zone].take(frames, alignment: frames, mobility: index).map({ $0..<$0 + frames })
-    {
-      left -= slot == 0 ? run.count : 1
+    while left > 0, let run = takeForList(zone, slot, left, mobility: index) {
       for frame in stride(from: run.lowerBound, to: run.upperBound, by: frames) {
-        table.list(frame, slot: slot, mobility: index, next: 0)
-        if last < 0 {
-          unsafe list.pointee.heads[head] = UInt64(frame + 1)
-        } else {
-          table.chain(last, to: frame, slot: slot)
-        }
-        last = frame
+        let next = frame &+ frames
+        table.list(
+          frame, slot: slot, mobility: index,
+          next: next < run.upperBound ? UInt64(truncatingIfNeeded: next &+ 1) : 0)
+        left &-= 1
       }
-      if slot == 4 { store.touched.insertWhole(run.lowerBound >> 9) } else { store.touched.insert(run.lowerBound >> 9) }
+      let first = UInt64(run.lowerBound + 1)
+      if last < 0 { unsafe list.pointee.heads[head] = first } else { table.chain(last, to: first, slot: slot) }
+      last = run.upperBound - frames
+      if slot == 4 {
+        store.touched.insertWhole(run.lowerBound >> 9..<run.upperBound >> 9)
+      } else {
+        store.touched.insert(run.lowerBound >> 9)
+      }
       _ = unsafe list.pointee.addHeld(slot, run.count)
     }
     unsafe zoneLocks[zone].unlock()
     return last >= 0
+  }
+
+  /// Up to `wanted` blocks of a slot's size, one behind the other. The zone is locked.
+  @inline(__always)
+  private func takeForList(_ zone: Int, _ slot: Int, _ wanted: Int, mobility: Int) -> Range<Int>? {
+    switch slot {
+    case 0: return unsafe zones[zone].takeSingles(wanted, mobility: mobility)
+    case 4: return unsafe zones[zone].takeBlocks(wanted, mobility: mobility)
+    default:
+      let frames = CPUList.frames(ofSlot: slot)
+      return unsafe zones[zone].take(frames, alignment: frames, mobility: mobility).map { $0..<$0 + frames }
+    }
   }
 
   /// Counts an allocation that another node should have served, or that is not of its CPU's node (`zone_statistics`).
@@ -271,7 +288,7 @@ extension PhysicalMemory {
     if request.zeroed { zero(frame, count, headMayHoldData: old.bits & EntryWord.mayHoldData != 0) }
     let blocks = frame >> 9...(frame + count - 1) >> 9
     if count >= 512 {
-      for block in blocks { store.touched.insertWhole(block) }
+      store.touched.insertWhole(Range(blocks))
     } else {
       for block in blocks { store.touched.insert(block) }
     }

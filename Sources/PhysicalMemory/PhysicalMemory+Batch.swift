@@ -36,10 +36,9 @@ extension PhysicalMemory {
   public func freeBatch(_ frames: UnsafeBufferPointer<FrameNumber>, cpu: CPUID) throws(MemoryError) {
     var done = 0
     while done < frames.count {
-      unsafe done += pushMany(UnsafeBufferPointer(rebasing: frames[done...]), cpu.rawValue)
-      if done == frames.count { return }
-      try freeAnywhere(FrameRange(start: unsafe frames[done], count: FrameCount(1)), cpu)
-      done += 1
+      let given = unsafe pushMany(UnsafeBufferPointer(rebasing: frames[done...]), cpu.rawValue)
+      if given == 0 { try freeAnywhere(FrameRange(start: unsafe frames[done], count: FrameCount(1)), cpu) }
+      done += max(given, 1)
     }
   }
 }

@@ -94,18 +94,26 @@ extension PhysicalMemory {
     var given = 0
     unsafe CPUList.lock(of: list).pointee.lock()
     defer { unsafe CPUList.lock(of: list).pointee.unlock() }
-    // As in `pushLocked`; whoever isolates a block from here on waits for the list, and looks into it.
+    // As in `pushLocal`; whoever isolates a block from here on waits for the list, and looks into it.
     if isolations.load(ordering: .acquiring) & 0xFFFF != 0 { return 0 }
-    while given < frames.count {
+    // What they have in common, all but their owner's number and what comes behind them.
+    let common = table.word(Int(first.rawValue))
+    if !common.isUnlinked(slot: 0, cpu: cpu) { return 0 }
+    var next = unsafe list.pointee.heads[unchecked: common.head]
+    let most = unsafe min(frames.count, max(1, Int(list.pointee.room) + 1))
+    while given < most {
       let number = unsafe frames[given].rawValue
-      if number >= UInt64(table.limit) { break }
+      if number >= UInt64(truncatingIfNeeded: table.limit) { break }
       let frame = Int(truncatingIfNeeded: number)
       let place = unsafe table.place(frame, isBlock: false)
       let word = unsafe EntryWord(bits: place.pointee.load(ordering: .relaxed))
-      if !word.isUnlinked(slot: 0, cpu: cpu) || self.zone(of: frame) != zone { break }
-      if unsafe push(frame, place, word, 0, list) { unsafe relieve(list, zone, 0) }
-      given += 1
+      if (word.bits ^ common.bits) & 0xFFFF_FFFF != 0 || self.zone(of: frame) != zone { break }
+      unsafe place.pointee.store(word.listed(next: next).bits, ordering: .relaxed)
+      next = number &+ 1
+      given &+= 1
     }
+    unsafe list.pointee.heads[unchecked: common.head] = next
+    if unsafe list.pointee.countFree(0, kind: common.kindIndex, given) { unsafe relieve(list, zone, 0) }
     return given
   }
 
@@ -190,7 +198,10 @@ extension PhysicalMemory {
   @inline(never)
   private func relieve(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) {
     unsafe zoneLocks[zone].lock()
-    unsafe drain(list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? 512 : zones[zone].limits.batch)
+    let limits = unsafe zones[zone].limits
+    // Of blocks the half of what may be held.
+    unsafe drain(
+      list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? limits.highLarge << 8 : limits.batch)
     unsafe zoneLocks[zone].unlock()
   }
 
@@ -202,11 +213,25 @@ extension PhysicalMemory {
       for mobility in 0..<3 {
         let head = CPUList.head(slot, mobility)
         while left > 0, unsafe list.pointee.heads[head] != 0 {
-          let frame = unsafe Int(list.pointee.heads[head] - 1)
-          unsafe list.pointee.heads[head] = table.unlist(frame, slot: slot)
-          _ = unsafe list.pointee.addHeld(slot, -size)
-          unsafe zones[zone].give(frame, size)
-          left -= size
+          let first = unsafe Int(list.pointee.heads[head] - 1)
+          unsafe list.pointee.heads[head] = table.unlist(first, slot: slot)
+          var run = first..<first + size
+          // What was given back one behind the other lies side by side, and is less to the bitmap or the buddy system than its parts are.
+          while slot == 0 || slot == 4, run.count < left {
+            let next = unsafe Int(list.pointee.heads[head]) - 1
+            if next < 0 || next != run.lowerBound - size && next != run.upperBound { break }
+            // Single frames of one block.
+            if slot == 0, next >> 9 != first >> 9 || run.count == 511 { break }
+            unsafe list.pointee.heads[head] = table.unlist(next, slot: slot)
+            run = min(run.lowerBound, next)..<max(run.upperBound, next + size)
+          }
+          _ = unsafe list.pointee.addHeld(slot, -run.count)
+          if slot == 4 {
+            unsafe zones[zone].giveBlocks(run.lowerBound, run.count >> 9)
+          } else {
+            unsafe zones[zone].give(run.lowerBound, run.count)
+          }
+          left -= run.count
         }
       }
     }

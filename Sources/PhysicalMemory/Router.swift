@@ -40,10 +40,10 @@ struct Router: ~Copyable, @unchecked Sendable {
     for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
     self.nodeIndices = nodeIndices
     cpuCounts = nodes.map { node in description.cpus.count { $0.node == node.id } }
-    // At most 65536 sections, of a block at least, unless those were larger than what is plugged at once.
+    // At most 4096 sections, of a block at least, unless those were larger than what is plugged at once.
     let limit = layout.reachLimit
     var shift = 9
-    while limit >> shift > 1 << 16, 2 << shift <= max(512, layout.blockFrames) { shift += 1 }
+    while limit >> shift > 1 << 12, 2 << shift <= max(512, layout.blockFrames) { shift += 1 }
     sectionShift = shift
     let sectionCount = limit >> shift + 1
     let cpuCount = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1

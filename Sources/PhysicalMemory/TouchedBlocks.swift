@@ -39,42 +39,55 @@ final class TouchedBlocks: Sendable {
 
   /// Notes that any frame of the block may hold data.
   @inline(__always)
-  func insertWhole(_ block: Int) {
-    insert(block)
-    if !isWhole(block) { changeWhole(block, to: true) }
+  func insertWhole(_ block: Int) { insertWhole(block..<block + 1) }
+
+  /// Notes that any frame of the blocks may hold data.
+  @inline(__always)
+  func insertWhole(_ blocks: Range<Int>) {
+    if !blocks.allSatisfy({ isWhole($0) && contains($0) }) { change(blocks, to: true) }
   }
 
-  func remove(_ block: Int) {
-    if contains(block) { change(block, to: false) }
-    if isWhole(block) { changeWhole(block, to: false) }
-  }
+  func remove(_ blocks: Range<Int>) { change(blocks, to: false) }
 
   func removeAll() {
     lock.withLock { mapping.discard(offset: 0, size: mapping.size) }
   }
 
+  /// Makes all of the blocks whole, or none of them touched: 64 at a time.
   @inline(never)
-  private func changeWhole(_ block: Int, to present: Bool) {
+  private func change(_ blocks: Range<Int>, to present: Bool) {
     lock.withLock {
-      let index = shape.words + block >> 6
-      let bit = UInt64(1) << UInt64(block & 63)
-      store(index, present ? load(index) | bit : load(index) & ~bit)
+      var block = blocks.lowerBound
+      while block < blocks.upperBound {
+        let next = min(blocks.upperBound, (block >> 6 + 1) << 6)
+        let bits: UInt64 = (~0 >> UInt64(64 - (next - block))) << UInt64(block & 63)
+        let whole = shape.words + block >> 6
+        store(whole, present ? load(whole) | bits : load(whole) & ~bits)
+        change(word: block >> 6, bits, to: present)
+        block = next
+      }
     }
   }
 
   @inline(never)
   private func change(_ block: Int, to present: Bool) {
-    lock.withLock {
-      var position = block
-      for level in 0..<shape.levels {
-        let index = shape.offsets[level] + position >> 6
-        let bit = UInt64(1) << UInt64(position & 63)
-        let old = load(index)
-        let new = present ? old | bit : old & ~bit
-        store(index, new)
-        if present ? old != 0 : new != 0 { return }
-        position >>= 6
-      }
+    lock.withLock { change(word: block >> 6, 1 << UInt64(block & 63), to: present) }
+  }
+
+  /// Changes blocks of one word of the lowest level, and what lies above it. The lock is held.
+  @inline(__always)
+  private func change(word: Int, _ bits: UInt64, to present: Bool) {
+    var word = word
+    var bits = bits
+    for level in 0..<shape.levels {
+      let index = shape.offsets[level] + word
+      let old = load(index)
+      let new = present ? old | bits : old & ~bits
+      store(index, new)
+      // Above it says only whether there is any.
+      if (old == 0) == (new == 0) { return }
+      bits = 1 << UInt64(word & 63)
+      word >>= 6
     }
   }
 

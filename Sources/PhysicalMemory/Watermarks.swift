@@ -149,6 +149,8 @@ extension PhysicalMemory {
       let cpus = router.cpuCounts[nodeIndex(ofZone: zone)]
       limits.high = max(marks.low / (cpus > 0 ? cpus : max(1, description.cpus.count)), limits.batch << 2)
     }
+    // A thousandth of the zone in blocks of 2 MiB.
+    limits.highLarge = unsafe max(2, min(16, zones[zone].managed >> 19))
     if let high = tunables.listHigh {
       limits.high = high
       limits.batch = min(limits.batch, max(1, high * 2 / 3))

@@ -37,7 +37,12 @@ extension Zone {
 
   /// Hands the zone the largest chunks, which it never had: they are movable, as all is at first, and merge with nothing. Their metadata is
   /// not even read, so that no page of it is touched.
-  mutating func seedChunk(_ frame: Int) { insertChunk(frame, Zone.maximumOrder, 1) }
+  mutating func seedChunks(_ frames: Range<Int>) {
+    let order = Zone.maximumOrder
+    buddyTree(1, order).insert(leaf(frames.lowerBound, order)..<leaf(frames.upperBound, order))
+    unsafe buddyMask[unchecked: 1] |= 1 << UInt16(order - 9)
+    addChunks(1, order, frames.count >> order)
+  }
 
   /// Frees a chunk, merging it with its buddies as far as they are free. The free count is the caller's.
   @inline(__always)

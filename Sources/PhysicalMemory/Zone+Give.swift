@@ -18,6 +18,21 @@ extension Zone {
     }
   }
 
+  /// Gives back allocations of a block each that follow one another.
+  mutating func giveBlocks(_ frame: Int, _ count: Int) {
+    if isolatedBlocks != 0 {
+      for each in 0..<count { giveBesideIsolated(frame + each << 9, Zone.blockFrames) }
+      return
+    }
+    free += count << 9
+    let first = frame >> 9 - firstBlock
+    for block in first..<first + count {
+      noteDiscardable(block)
+      occupied.remove(block)
+    }
+    giveParts(frame, count << 9)
+  }
+
   /// Hands the zone frames to manage that it never had.
   mutating func seed(_ frames: Range<Int>) {
     free += frames.count
@@ -28,7 +43,7 @@ extension Zone {
     let last = frames.upperBound & ~(size - 1)
     guard first < last else { return giveParts(frames.lowerBound, frames.count) }
     giveParts(frames.lowerBound, first - frames.lowerBound)
-    for chunk in stride(from: first, to: last, by: size) { seedChunk(chunk) }
+    seedChunks(first..<last)
     giveParts(last, frames.upperBound - last)
   }
 

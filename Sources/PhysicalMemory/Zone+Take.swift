@@ -51,6 +51,23 @@ extension Zone {
     return start + run.lowerBound..<start + run.upperBound
   }
 
+  /// Up to `wanted` blocks of 512 frames, now used, that follow one another; nil where there are none at all.
+  mutating func takeBlocks(_ wanted: Int, mobility: Int) -> Range<Int>? {
+    let mask = unsafe buddyMask[unchecked: mobility]
+    // The smallest chunk there is, or what is wanted of it.
+    let order = min(9 + mask.trailingZeroBitCount, 72 - wanted.leadingZeroBitCount)
+    guard mask != 0, order > 9, let frame = takeChunk(order, mobility) else {
+      return take(Zone.blockFrames, alignment: Zone.blockFrames, mobility: mobility).map { $0..<$0 + Zone.blockFrames }
+    }
+    let first = frame >> 9 - firstBlock
+    for block in first..<first + 1 << (order - 9) {
+      claim(block, mobility)
+      occupied.insert(block)
+    }
+    free -= 1 << order
+    return frame..<frame + 1 << order
+  }
+
   /// From a block that is taken apart already, fullest first. `tries` bounds the blocks looked at.
   @inline(__always)
   mutating func takePartial(_ count: Int, _ alignment: Int, _ mobility: Int, tries: Int) -> Int? {

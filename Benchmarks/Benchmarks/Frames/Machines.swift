@@ -40,7 +40,7 @@ enum Machines {
       let before = resident()
       let own = Own(bytes: 1 << 44)
       // Ready: it serves.
-      pairs(own, 1, order: 0)
+      pairs(own, Single.self, 1)
       benchmark.measurement(growth, (resident() - before) >> 10)
     }
   }
@@ -57,12 +57,12 @@ enum Machines {
       for held in [blocks, singles] { for index in held.blocks.indices { held.blocks[index] = 0 } }
       let before = resident()
       let own = Own(bytes: bytes)
-      fill(own, blocks, order: 9)
-      empty(own, blocks, order: 9)
+      fill(own, Huge.self, blocks)
+      empty(own, Huge.self, blocks)
       own.memory.drainLists()
       benchmark.measurement(free, (resident() - before) * 1000 / (bytes >> 12))
       let middle = resident()
-      fill(own, singles, order: 0)
+      fill(own, Single.self, singles)
       benchmark.measurement(allocated, (resident() - middle) * 1000 / singles.blocks.count)
     }
   }

@@ -7,8 +7,8 @@ enum Pairs {
   private static let count = 100_000
 
   static func register() {
-    pair("Order 0, allocate and free", order: 0)
-    pair("Order 9, allocate and free", order: 9)
+    pair("Order 0, allocate and free", Single.self)
+    pair("Order 9, allocate and free", Huge.self)
     twoThreads()
     batches()
   }
@@ -18,20 +18,20 @@ enum Pairs {
     let reference = Reference(bytes: 1 << 30)
   }
 
-  private static func pair(_ name: String, order: Int) {
+  private static func pair<Size: Order>(_ name: String, _ size: Size.Type) {
     // Blocks of 2 MiB are nothing that the general allocators are made for.
-    let others = order == 0 ? Malloc.all : []
+    let others = size.order == 0 ? Malloc.all : []
     var metrics = [Figure.cost, Figure.adds] + others.map { Figure.ratio(to: $0.name) }
     if Reference.library != nil { metrics.append(Figure.ratio(to: "the reference")) }
     Benchmark(name, configuration: Figure.configuration(metrics)) { benchmark, state in
-      let cost = Figure.time(count) { pairs(state.own, count, order: order) }
+      let cost = Figure.time(count) { pairs(state.own, size, count) }
       benchmark.record(cost, unit: Figure.atomicAdd())
       for other in others {
-        benchmark.record(cost, against: other.name, Figure.time(count) { pairs(other, count, order: order) })
+        benchmark.record(cost, against: other.name, Figure.time(count) { pairs(other, size, count) })
       }
       if let reference = state.reference {
         benchmark.record(
-          cost, against: "the reference", Figure.time(count) { pairs(reference, count, order: order) })
+          cost, against: "the reference", Figure.time(count) { pairs(reference, size, count) })
       }
     } setup: {
       State()
@@ -49,7 +49,7 @@ enum Pairs {
         let two = (0..<5).map { _ in onThreads(2, body) }.min()!
         return 2 * one / two
       }
-      benchmark.measurement(speedup, Int(throughput { pairs(own, 2_000_000, order: 0, cpu: $0) } * 100))
+      benchmark.measurement(speedup, Int(throughput { pairs(own, Single.self, 2_000_000, cpu: $0) } * 100))
       // What the host's two processors give to a program that runs in its registers alone.
       benchmark.measurement(
         bound,
@@ -83,8 +83,8 @@ enum Pairs {
         let held = Held(size)
         let single = Figure.time(rounds * size) {
           for _ in 0..<rounds {
-            fill(state.own, held, order: 0)
-            empty(state.own, held, order: 0)
+            fill(state.own, Single.self, held)
+            empty(state.own, Single.self, held)
           }
         }
         benchmark.record(batch, unit: Figure.atomicAdd())

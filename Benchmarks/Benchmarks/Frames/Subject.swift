@@ -3,6 +3,20 @@ import MemoryTypes
 import PhysicalMemory
 import Topology
 
+/// The size of a block as a type, so that what follows from it is constant where a workload is compiled, as it is for whoever asks for a frame
+/// or for a huge page.
+protocol Order {
+  static var order: Int { get }
+}
+
+enum Single: Order {
+  static var order: Int { 0 }
+}
+
+enum Huge: Order {
+  static var order: Int { 9 }
+}
+
 /// What is measured, or what it is measured against: something that gives blocks of 2^order frames and takes them back.
 protocol Subject: Sendable {
   /// The block's number or address; traps where there is none left.

@@ -15,8 +15,10 @@ struct RandomNumbers {
 
 /// Allocates a block and gives it back, so many times.
 @inline(never)
-func pairs(_ subject: some Subject, _ count: Int, order: Int, cpu: Int = 0) {
-  for _ in 0..<count { subject.free(subject.allocate(order: order, cpu: cpu), order: order, cpu: cpu) }
+func pairs<Size: Order>(_ subject: some Subject, _: Size.Type, _ count: Int, cpu: Int = 0) {
+  for _ in 0..<count {
+    subject.free(subject.allocate(order: Size.order, cpu: cpu), order: Size.order, cpu: cpu)
+  }
 }
 
 /// The blocks that are out, in host memory of its own that huge pages may back: what a benchmark notes should cost it little.
@@ -36,25 +38,33 @@ final class Held: @unchecked Sendable {
 
 /// Fills all of `held`.
 @inline(never)
-func fill(_ subject: some Subject, _ held: Held, order: Int) {
+func fill<Size: Order>(_ subject: some Subject, _: Size.Type, _ held: Held) {
   let blocks = held.blocks
-  for index in blocks.indices { blocks[index] = UInt64(subject.allocate(order: order, cpu: 0)) }
+  for index in blocks.indices { blocks[index] = UInt64(subject.allocate(order: Size.order, cpu: 0)) }
 }
 
 /// Gives all of `held` back.
 @inline(never)
-func empty(_ subject: some Subject, _ held: Held, order: Int) {
-  for block in held.blocks { subject.free(Int(block), order: order, cpu: 0) }
+func empty<Size: Order>(_ subject: some Subject, _: Size.Type, _ held: Held) {
+  for block in held.blocks { subject.free(Int(block), order: Size.order, cpu: 0) }
 }
 
-/// Frees one at random, allocates one, so many times.
+/// Frees one at random, allocates one, so many times. Which one is next is looked up a round ahead: that is none of the allocator's cost.
 @inline(never)
-func churn(_ subject: some Subject, _ held: Held, _ count: Int, order: Int, _ random: inout RandomNumbers) {
+func churn<Size: Order>(
+  _ subject: some Subject, _: Size.Type, _ held: Held, _ count: Int, _ random: inout RandomNumbers
+) {
   let blocks = held.blocks
+  var index = random.below(blocks.count)
+  var block = blocks[index]
   for _ in 0..<count {
-    let index = random.below(blocks.count)
-    subject.free(Int(blocks[index]), order: order, cpu: 0)
-    blocks[index] = UInt64(subject.allocate(order: order, cpu: 0))
+    let next = random.below(blocks.count)
+    let ahead = blocks[next]
+    subject.free(Int(block), order: Size.order, cpu: 0)
+    let new = UInt64(subject.allocate(order: Size.order, cpu: 0))
+    blocks[index] = new
+    block = next == index ? new : ahead
+    index = next
   }
 }
 
@@ -64,7 +74,7 @@ func churn(_ subject: some Subject, _ held: Held, _ count: Int, order: Int, _ ra
 func fragment(_ subject: some Subject, frames: Int) -> Held {
   let held = Held(frames * 9 / 10)
   let blocks = held.blocks
-  fill(subject, held, order: 0)
+  fill(subject, Single.self, held)
   var random = RandomNumbers()
   var count = blocks.count
   func release(_ number: Int) {
@@ -110,9 +120,9 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Doubl
   return nanoseconds() - start
 }
 
-/// The host's monotonic clock.
-func nanoseconds() -> Double {
+/// The host's monotonic clock, or what the calling thread has had of a processor: what counts where others use the host as well.
+func nanoseconds(_ clock: clockid_t = CLOCK_MONOTONIC) -> Double {
   var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
+  clock_gettime(clock, &time)
   return Double(time.tv_sec) * 1e9 + Double(time.tv_nsec)
 }
