@@ -14,40 +14,6 @@ extension PhysicalMemory {
 
   var mover: (any FrameMover)? { tuning.withLock { currentMover } }
 
-  /// Moves every allocation that has a frame in the range elsewhere: by preference on its own node and in its own zone, never into the range
-  /// (`do_migrate_range`). What is free of the range stays free, and may be handed out meanwhile unless it is isolated.
-  /// - Returns: the first allocation that cannot be moved, those behind it untouched; nil when all were.
-  /// - Complexity: O(frames of the range's occupied blocks), and a copy of what is moved.
-  public func empty(_ range: FrameRange, cpu: CPUID = CPUID(0)) -> Allocation? {
-    guard let mover else { return allocations(in: range).first }
-    // Frames of the range itself that were handed out as targets: kept until the end, so that they are not handed out again.
-    var unsuitable: [FrameRange] = []
-    defer { for range in unsuitable { giveBack(range, cpu) } }
-    for allocation in allocations(in: range) {
-      guard allocation.mobility == .movable, allocation.references == 1 else { return allocation }
-      var target: FrameRange?
-      while let found = self.target(for: allocation, cpu) {
-        if !found.overlaps(range) {
-          target = found
-          break
-        }
-        unsuitable.append(found)
-      }
-      guard let target else { return allocation }
-      // Finding the target may have reclaimed the page.
-      guard self.allocation(containing: allocation.range.start) == allocation else {
-        giveBack(target, cpu)
-        continue
-      }
-      guard mover.move(allocation, to: target) else {
-        giveBack(target, cpu)
-        return allocation
-      }
-      giveBack(allocation.range, cpu)
-    }
-    return nil
-  }
-
   /// The allocations that have a frame in the range, ascending.
   func allocations(in range: FrameRange) -> [Allocation] {
     var found: [Allocation] = []
@@ -57,19 +23,6 @@ extension PhysicalMemory {
       return true
     }
     return found
-  }
-
-  /// Frames for what is to be moved, aligned to their count where that is a power of two, as they may have been asked for.
-  private func target(for allocation: Allocation, _ cpu: CPUID) -> FrameRange? {
-    let count = allocation.range.count
-    let zone = self.zone(of: Int(allocation.range.start.rawValue))
-    var request = FrameRequest(
-      count: count, alignment: count.rawValue.nonzeroBitCount == 1 ? count : FrameCount(1), cpu: cpu,
-      node: unsafe zones[zone].node, zone: unsafe zones[zone].kind, mobility: allocation.mobility,
-      owner: allocation.owner)
-    if let target = try? allocate(request) { return target }
-    request.zone = nil
-    return try? allocate(request)
   }
 
   func giveBack(_ range: FrameRange, _ cpu: CPUID) {
