@@ -18,6 +18,12 @@ public struct HugePages: Sendable {
   private var pools: [[HugePagePool]]
   /// The size into which pages of each size are demoted; nil for the smallest.
   private var demotion: [ByteCount?]
+  /// How many pages of each size may be made beyond the pools when they run out.
+  private var overcommits: [UInt64]
+  /// Where the next page of each size is asked for, and given back from, when the node is nobody's choice (`next_nid_to_alloc`,
+  /// `next_nid_to_free`).
+  private var nextToAllocate: [Int]
+  private var nextToFree: [Int]
 
   init(pageSizes: [ByteCount], nodes: [NodeID]) {
     sizes = pageSizes.dropFirst().filter { $0 <= .gib(1) }
@@ -26,6 +32,9 @@ public struct HugePages: Sendable {
     for node in nodes { pools[node.rawValue] = empty }
     // Linux demotes to the next smaller size unless told otherwise.
     demotion = [nil] + sizes.dropLast()
+    overcommits = Array(repeating: 0, count: sizes.count)
+    nextToAllocate = Array(repeating: 0, count: sizes.count)
+    nextToFree = Array(repeating: 0, count: sizes.count)
   }
 
   /// The size of a page-directory entry's page, which `Hugepagesize` and node meminfo are about: the smallest.
@@ -65,6 +74,20 @@ public struct HugePages: Sendable {
     return sum
   }
 
+  public func overcommit(_ size: ByteCount) -> UInt64 { index(size).map { overcommits[$0] } ?? 0 }
+  public mutating func setOvercommit(_ size: ByteCount, to count: UInt64) {
+    if let index = index(size) { overcommits[index] = count }
+  }
+
+  /// The node whose turn it is, of those given, for one page more or less.
+  mutating func takeTurn(_ size: ByteCount, allocating: Bool, of nodes: [NodeID]) -> NodeID? {
+    guard let index = index(size), !nodes.isEmpty else { return nil }
+    let turn = allocating ? nextToAllocate[index] : nextToFree[index]
+    let next = (turn + 1) % nodes.count
+    if allocating { nextToAllocate[index] = next } else { nextToFree[index] = next }
+    return nodes[turn % nodes.count]
+  }
+
   public func nextSmaller(than size: ByteCount) -> ByteCount? { sizes.last { $0 < size } }
 
   public func demotionSize(of size: ByteCount) -> ByteCount? { index(size).flatMap { demotion[$0] } }
@@ -97,6 +120,28 @@ extension Machine {
     }
   }
 
+  /// Makes the pools of a size on all nodes together as large as `wanted`, or as large as memory allows: the nodes with memory take turns
+  /// (`alloc_pool_huge_page`, `remove_pool_huge_page`).
+  public func resizeHugePages(_ size: ByteCount, to wanted: UInt64) {
+    let nodes = nodesWithMemory(in: nil)
+    var total = UInt64(hugePages.total(size).total)
+    while total != wanted {
+      let grows = total < wanted
+      var changed = false
+      // The first whose turn it is and that can.
+      for _ in nodes {
+        guard let node = hugePages.takeTurn(size, allocating: grows, of: nodes) else { return }
+        let before = UInt64(hugePages.pool(node, size).total)
+        if !grows, before == 0 { continue }
+        resizeHugePages(node, size, to: grows ? before + 1 : before - 1)
+        changed = UInt64(hugePages.pool(node, size).total) != before
+        if changed { break }
+      }
+      guard changed else { return }
+      total = grows ? total + 1 : total - 1
+    }
+  }
+
   /// Splits pages of a size into pages of the size that it is demoted to, as many as there are.
   /// Throws nothing where there are fewer than wanted, as demote_store does not.
   public func demoteHugePages(_ node: NodeID, _ size: ByteCount, _ wanted: UInt64) {
@@ -112,6 +157,16 @@ extension Machine {
       resizeHugePages(
         node, smaller, to: UInt64(hugePages.pool(node, smaller).total) + page.count.rawValue / part.rawValue)
       left -= 1
+    }
+  }
+
+  /// Splits as many pages of a size as wanted, the first node's first.
+  public func demoteHugePages(_ size: ByteCount, _ wanted: UInt64) {
+    var left = wanted
+    for node in memory.nodes {
+      let count = min(left, UInt64(hugePages.pool(node, size).total))
+      demoteHugePages(node, size, count)
+      left -= count
     }
   }
 

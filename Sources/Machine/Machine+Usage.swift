@@ -18,18 +18,19 @@ public struct MemoryUsage: Sendable {
 }
 
 extension MemoryUsage {
-  fileprivate mutating func add(_ totals: NodeTotals) {
+  /// `counted` is what is shown of the totals' NUMA counters.
+  fileprivate mutating func add(_ totals: NodeTotals, _ counted: PhysicalSnapshot.NUMACounters) {
     managed += totals.managed
     free += totals.free
     highManaged += totals.highManaged
     highFree += totals.highFree
     zone[.nrFreePages] += totals.free
-    numa[.numaHit] += Int(totals.numa.hit)
-    numa[.numaMiss] += Int(totals.numa.miss)
-    numa[.numaForeign] += Int(totals.numa.foreign)
-    numa[.numaInterleave] += Int(totals.numa.interleaveHit)
-    numa[.numaLocal] += Int(totals.numa.local)
-    numa[.numaOther] += Int(totals.numa.other)
+    numa[.numaHit] += Int(counted.hit)
+    numa[.numaMiss] += Int(counted.miss)
+    numa[.numaForeign] += Int(counted.foreign)
+    numa[.numaInterleave] += Int(counted.interleaveHit)
+    numa[.numaLocal] += Int(counted.local)
+    numa[.numaOther] += Int(counted.other)
     let anonymous = totals.frames(of: .anonymous)
     node[.nrAnonPages] += anonymous
     node[.nrPageTablePages] += totals.frames(of: .pageTable)
@@ -37,7 +38,7 @@ extension MemoryUsage {
     node[.nrSlabUnreclaimable] += totals.frames(of: .slab)
   }
 
-  fileprivate mutating func add(_ use: PageUse, _ events: NodeEvents) {
+  fileprivate mutating func add(_ use: PageUse) {
     node[.nrInactiveAnon] += use[.inactiveAnonymous]
     node[.nrActiveAnon] += use[.activeAnonymous]
     node[.nrInactiveFile] += use[.inactiveFile]
@@ -54,6 +55,9 @@ extension MemoryUsage {
     node[.nrMapped] += use.mapped
     node[.nrShmem] += use.shared
     node[.nrDirty] += use.dirty
+  }
+
+  fileprivate mutating func add(_ events: NodeEvents) {
     node[.nrDirtied] += Int(events.dirtied)
     node[.nrWritten] += Int(events.written)
     node[.nrVmscanWrite] += Int(events.writtenByReclaim)
@@ -64,31 +68,31 @@ extension MemoryUsage {
 }
 
 extension Machine {
-  /// A node's.
-  public func usage(of node: NodeID) -> MemoryUsage {
+  /// A node's, or that of its zone of a kind.
+  public func usage(of node: NodeID, zone: ZoneKind? = nil) -> MemoryUsage {
     var usage = MemoryUsage()
-    if let totals = memory.totals(of: node) { usage.add(totals) }
-    usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
+    add(node, zone, to: &usage)
     return usage
+  }
+
+  private func add(_ node: NodeID, _ zone: ZoneKind?, to usage: inout MemoryUsage) {
+    guard let totals = memory.totals(of: node, zone: zone) else { return }
+    usage.add(totals, numaBaseline.shown(totals.numa, node, zone))
+    // What has become of pages, and stacks, are counted by node alone.
+    usage.add(users.pageUse(of: node, zone: zone))
+    guard zone == nil else { return }
+    usage.add(users.nodeEvents(of: node))
+    usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
   }
 
   private func kernelStackKilobytes(of node: NodeID) -> Int {
     Int(memory.frameSize.kilobytes(FrameCount(UInt64(users.kernelStackFrames(of: node)))))
   }
 
-  private func add(_ node: NodeID, to usage: inout MemoryUsage) {
-    guard let totals = memory.totals(of: node) else { return }
-    usage.add(totals)
-    usage.add(users.pageUse(of: node), users.nodeEvents(of: node))
-  }
-
   /// All nodes'.
   public func usage() -> MemoryUsage {
     var usage = MemoryUsage()
-    for node in memory.nodes {
-      if let totals = memory.totals(of: node) { usage.add(totals) }
-      usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
-    }
+    for node in memory.nodes { add(node, nil, to: &usage) }
     return usage
   }
 
@@ -107,6 +111,8 @@ extension Machine {
     counts[.pgreuse] = Int(events.reusedOnWrite)
     counts[.pgmigrateSuccess] = Int(events.migrated + compaction.counts.moved)
     counts[.pgmigrateFail] = Int(events.migrationsFailed + compaction.counts.notMoved)
+    counts[.dropPagecache] = droppedCaches.pages
+    counts[.dropSlab] = droppedCaches.slab
     addReclaim(to: &counts)
     return counts
   }
@@ -118,22 +124,32 @@ extension Machine {
     memory.nodes.filter { node in memory.zones(of: node).contains { limit == nil || $0 <= limit! } }
   }
 
-  /// What could be had without swapping (si_mem_available).
-  public func availableFrames(_ usage: MemoryUsage) -> Int { usage.free }
-
-  /// How much may be promised (vm_commit_limit): half of memory, huge pages left out.
-  public func commitLimit(_ usage: MemoryUsage) -> Int {
-    let huge = hugePages.sizes.reduce(0) { sum, size in
-      sum + hugePages.total(size).total * Int(size.rawValue >> UInt64(memory.frameSize.shift))
-    }
-    return (usage.managed - huge) / 2
+  /// What could be had without swapping (`si_mem_available`): what is free beyond the reserves, and of the page cache and of slab what can be
+  /// dropped without hurting.
+  public func availableFrames(_ usage: MemoryUsage) -> Int {
+    let nodes = memory.snapshot().nodes
+    let reserve = nodes.reduce(0) { $0 + Self.reserve($1) }
+    let low = nodes.flatMap(\.zones).reduce(0) { $0 + Int($1.watermarks.low.rawValue) }
+    func droppable(_ frames: Int) -> Int { frames - min(frames / 2, low) }
+    let cache = usage.node[.nrActiveFile] + usage.node[.nrInactiveFile]
+    let slab = usage.node[.nrSlabReclaimable] + usage.node[.nrKernelMiscReclaimable]
+    return max(0, usage.free - reserve + droppable(cache) + droppable(slab))
   }
+
+  /// How much may be promised, in frames (`vm_commit_limit`).
+  public var commitLimit: UInt64 { users.commitLimit }
 
   /// How much is promised.
   public var committedFrames: Int { Int(users.committedPages) }
 
-  /// The kernel heap's address space.
-  public var kernelHeapSpace: ByteCount { format.layout.kernelHeap.size }
+  /// The address space that the kernel has for what it maps page by page, in KiB: its heap, or Linux's vmalloc area where Linux's rules hold
+  /// on x86-64 (`VMALLOC_TOTAL`, 32 TiB or 12800 TiB but for the last byte).
+  public var kernelHeapKilobytes: UInt64 {
+    guard description.settings.profile == .linux, description.architecture == .x86_64 else {
+      return format.layout.kernelHeap.size.kilobytes
+    }
+    return (description.resolvedPaging == .fiveLevel ? 12800 << 40 - 1 : 32 << 40 - 1) >> 10
+  }
 
   /// What the kernel's map of physical memory is made of: bytes in pages of each size, the smallest first.
   ///
@@ -147,13 +163,6 @@ extension Machine {
       return true
     }
     return bytes
-  }
-
-  /// Calls `body` for every zone that has memory, by node, lowest zone first, with its free chunks of orders 0 to 10.
-  public func forEachPopulatedZone(_ body: (NodeID, ZoneKind, [Int]) -> Void) {
-    for node in memory.snapshot().nodes {
-      for zone in node.zones where zone.present.rawValue > 0 { body(node.node, zone.kind, zone.freeByOrder) }
-    }
   }
 
   /// How many bits physical and virtual addresses have.

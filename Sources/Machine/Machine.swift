@@ -25,6 +25,11 @@ public final class Machine: @unchecked Sendable {
   public internal(set) var addedMemory: [PhysicalRange] = []
   /// What becomes of memory that is added.
   public var onlinePolicy = OnlinePolicy.offline
+  /// What `/proc/sys/vm` holds that no other structure has.
+  public internal(set) var sysctls = SysctlValues()
+  var numaBaseline = NUMABaseline()
+  /// How often `drop_caches` was told to drop each.
+  var droppedCaches = (pages: 0, slab: 0)
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
   public var compaction = Compaction()
@@ -49,8 +54,17 @@ public final class Machine: @unchecked Sendable {
     self.format = format
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     booted = try Booted(description, memory, format)
+    setReserves()
     memory.setMover(MachineMover(self))
     memory.setReclaimer(MachineReclaimer(self))
+  }
+
+  /// What overcommitting keeps for the user and for root (mm/mmap.c, `init_user_reserve`, `init_admin_reserve`).
+  private func setReserves() {
+    let free = memory.nodes.reduce(0) { $0 + (memory.totals(of: $1)?.free ?? 0) }
+    let share = memory.frameSize.kilobytes(FrameCount(UInt64(free))) / 32
+    users.limits.userReserveKilobytes = min(share, 1 << 17)
+    users.limits.adminReserveKilobytes = min(share, 1 << 13)
   }
 
   var isBooted: Bool { booted != nil }
@@ -86,10 +100,15 @@ public final class Machine: @unchecked Sendable {
     shrinkers = []
     reclaimCounts = MachineReclaimCounts()
     background = BackgroundWork()
+    sysctls = SysctlValues()
+    numaBaseline = NUMABaseline()
+    droppedCaches = (0, 0)
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
+    memory.resetTunables()
     do throws(MemoryError) {
       booted = try Booted(description, memory, format)
+      setReserves()
     } catch { preconditionFailure("the machine booted once, and cannot again: \(error)") }
   }
 }

@@ -39,7 +39,8 @@ public import Topology
   /// Frames that were taken out for good (`num_poisoned_pages`).
   let poisoned = Atomic<Int>(0)
   var currentTunables = MemoryTunables(
-    hybridThreshold: 512, minFreeKilobytes: 0, watermarkScaleFactor: 10, lowmemReserveRatio: [], listHigh: nil)
+    hybridThreshold: 512, minFreeKilobytes: 0, watermarkScaleFactor: 10, lowmemReserveRatio: [], listHigh: nil,
+    listHighFraction: 0)
   var currentReclaimer: (any FrameReclaimer)?
   var currentMover: (any FrameMover)?
   /// What was set for `min_free_kbytes` last; nil while it follows memory's size.
@@ -99,7 +100,7 @@ public import Topology
     }
     plugged = initialMemory()
     currentTunables = defaultTunables()
-    applyTunables()
+    applyTunables(booting: true)
   }
 
   /// Each node's memory as the machine is made with it.
@@ -146,7 +147,8 @@ public import Topology
     }
   }
 
-  /// Back to the state after making: nothing allocated, all counters zero, bytes given back to the host, memory where it was.
+  /// Back to the state after making but for the tunables: nothing allocated, all counters zero, bytes given back to the host, memory where
+  /// it was.
   ///
   /// Whoever holds frames must have let go of them.
   public func reset() {

@@ -281,6 +281,9 @@ private struct Checker {
       let words = Paging.modes(of: machine.architecture).map(\.rawValue).joined(separator: ", ")
       report(.setting("paging"), "setting paging: expected \(words) on \(machine.architecture), found '\(paging)'")
     }
+    for node in machine.nodes where node.lateMemory.rawValue % machine.frameSize.bytes.rawValue != 0 {
+      report(.machine, "\(node.id): late_memory: expected a multiple of \(machine.frameSize.bytes)")
+    }
     if let zones = machine.settings.zones {
       if !zones.contains(.normal) || !zip(zones, zones.dropFirst()).allSatisfy({ $0 < $1 }) {
         report(.setting("zones"), "setting zones: expected \(Setting.named("zones")?.expected ?? "")")

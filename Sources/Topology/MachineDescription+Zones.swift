@@ -1,8 +1,10 @@
 public import MemoryTypes
 
 extension MachineDescription {
-  /// The page format in force: the setting, else the architecture's default.
-  public var resolvedPaging: Paging { settings.paging ?? architecture.defaultPaging }
+  /// The page format in force: the setting, else what Linux chooses where its rules hold, else the architecture's default.
+  public var resolvedPaging: Paging {
+    settings.paging ?? (settings.profile == .linux ? linuxPaging : nil) ?? architecture.defaultPaging
+  }
 
   /// 4 KiB but on AArch64 with granules of 16 or 64 KiB.
   public var frameSize: FrameSize { resolvedPaging.frameSize }
@@ -20,8 +22,15 @@ extension MachineDescription {
     case (.veridian, _): [.dma, .normal]
     case (.linux, .i386): [.dma, .normal, .high, .movable]
     case (.linux, .riscv64): [.dma32, .normal, .movable]
-    case (.linux, _): [.dma, .dma32, .normal, .movable]
+    case (.linux, _): [.dma, .dma32, .normal, .movable, .device]
     }
+  }
+
+  /// Whether Linux gets ready for transparent huge pages when it boots, be they in use or not: not below 512 MiB, and not where VeridianOS's
+  /// rules hold (mm/huge_memory.c, `hugepage_init`).
+  public var initializesHugePages: Bool {
+    guard settings.profile == .linux else { return false }
+    return nodes.reduce(0) { sum, node in node.memory.reduce(sum) { $0 + $1.size.rawValue } } > 512 << 20
   }
 
   /// What each zone in force spans: ascending, disjoint, and together everything that can be memory.

@@ -23,6 +23,8 @@ public struct MachineDescription: Equatable, Sendable {
   public var performance: [MemoryPerformance]
   /// The size of a hot-plug block (`block_size_bytes`): a power of two, 128 MiB at least.
   public var memoryBlockSize: ByteCount
+  /// What Linux runs with on these CPUs where that is not the architecture's default: five levels on an x86-64 with LA57.
+  public var linuxPaging: Paging?
   public var settings: Settings
 
   public init(
@@ -36,6 +38,7 @@ public struct MachineDescription: Equatable, Sendable {
     reserved: [ReservedRegion] = [],
     performance: [MemoryPerformance] = [],
     memoryBlockSize: ByteCount = .mib(128),
+    linuxPaging: Paging? = nil,
     settings: Settings = Settings()
   ) {
     self.name = name
@@ -48,6 +51,7 @@ public struct MachineDescription: Equatable, Sendable {
     self.reserved = reserved
     self.performance = performance
     self.memoryBlockSize = memoryBlockSize
+    self.linuxPaging = linuxPaging
     self.settings = settings
   }
 }
@@ -112,11 +116,15 @@ public struct Node: Equatable, Sendable {
   /// What the memory is: decides nothing but how it is described.
   public var kind: Kind
   public enum Kind: String, CaseIterable, Sendable { case dram, cxl, hbm, pmem }
+  /// How much of the memory that the kernel manages it gets back only when it has booted (its initial ramdisk, its initialisation code), so
+  /// that the watermarks that it boots with are computed without. Whole frames.
+  public var lateMemory: ByteCount
 
-  public init(id: NodeID, memory: [PhysicalRange], kind: Kind = .dram) {
+  public init(id: NodeID, memory: [PhysicalRange], kind: Kind = .dram, lateMemory: ByteCount = ByteCount(0)) {
     self.id = id
     self.memory = memory
     self.kind = kind
+    self.lateMemory = lateMemory
   }
 }
 

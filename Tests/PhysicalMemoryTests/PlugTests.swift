@@ -329,8 +329,12 @@ import Topology
     #expect(memory.verify() == [])
   }
 
-  @Test func minFreeFollowsUnlessItWasChosen() throws {
-    let memory = try twoNodes()
+  /// A real kernel raises a smaller choice whenever memory comes or goes while huge pages are in use, and keeps it while they are not.
+  @Test(arguments: [(HugePageMode.never, UInt64(20000)), (.always, 67584)])
+  func minFreeFollowsUnlessItWasChosen(thp: HugePageMode, chosen: UInt64) throws {
+    var description = machine([[0..<0x40000], [0x40000..<0x80000]], profile: .linux)
+    description.settings.thp = thp
+    let memory = try PhysicalMemory(description)
     let before = memory.tunables.minFreeKilobytes
     for number in 9..<15 { try memory.offline(block(number)) }
     #expect(memory.tunables.minFreeKilobytes < before)
@@ -338,6 +342,6 @@ import Topology
     tunables.minFreeKilobytes = 20000
     memory.setTunables(tunables)
     for number in 9..<15 { try memory.online(block(number)) }
-    #expect(memory.tunables.minFreeKilobytes == 20000)
+    #expect(memory.tunables.minFreeKilobytes == chosen)
   }
 }

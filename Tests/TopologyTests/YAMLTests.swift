@@ -77,12 +77,12 @@ import Topology
       "four nodes",
       [
         "m:1:1: machine: expected keys with values (name, summary, architecture, memory_block_size, settings, cpus, caches, nodes, "
-          + "distances, reserved, performance), found 'four nodes'"
+          + "distances, reserved, performance, linux_paging), found 'four nodes'"
       ]
     ),
     (
       "nodes: [{cpus: 0, memory: 1G, colour: red}]",
-      ["m:1:31: node: unknown key 'colour': expected id, kind, cpus, memory"]
+      ["m:1:31: node: unknown key 'colour': expected id, kind, cpus, memory, late_memory"]
     ),
     (
       "nodes: [{cpus: 0, memory: 1G}, {cpus: 0}]",
@@ -223,7 +223,7 @@ import Topology
       error?.lines == [
         "m:1:1: key 'name' is there more than once",
         "m:2:1: machine: unknown key 'speed': expected name, summary, architecture, memory_block_size, settings, cpus, caches, "
-          + "nodes, distances, reserved, performance",
+          + "nodes, distances, reserved, performance, linux_paging",
         "m:3:15: architecture: expected x86_64, i386, aarch64, riscv64, found 'vax'",
         "m:7:19: node 1: CPU 3 is in node 0 already: expected each CPU in one node",
         "m:7:22: key 'memory' is there more than once",

@@ -191,7 +191,7 @@ extension AddressSpace {
       defaultFlags)
     let count = length >> pageShift
     if !mayGrow(flags, pages: count) || areas.count > memory.limits.mapCount { throw .outOfMemory }
-    try memory.commit(pages: count)
+    try memory.commit(pages: count, by: self)
     if let heap = areas.last(endingAtOrBelow: start), heap.end == start, heap.policy == nil,
       canMergeAfter(heap, flags: flags, group: nil, file: nil, pageOffset: start >> pageShift)
     {

@@ -82,7 +82,7 @@ extension AddressSpace {
     do throws(CallError) { try unmapAligned(address, end) } catch { throw .outOfMemory }
     // Private writable memory counts against the commit limit (`accountable_mapping`).
     if file?.kind != .hugePages, flags.intersection([.noReserve, .shared, .write]) == .write {
-      try memory.commit(pages: count)
+      try memory.commit(pages: count, by: self)
       flags.insert(.accounted)
     }
     flags.insert(.softDirty)

@@ -55,7 +55,7 @@ extension AddressSpace {
     if flags.contains(.write) {
       if !mayGrow(flags, pages: count), mayGrow(old, pages: count) { throw .outOfMemory }
       if old.isDisjoint(with: [.accounted, .write, .hugeTLB, .shared, .noReserve]) {
-        try memory.commit(pages: count)
+        try memory.commit(pages: count, by: self)
         committed = count
         flags.insert(.accounted)
       }

@@ -33,7 +33,7 @@ extension AddressSpace {
     if old == resized.end - address, canExpand(resized, by: new - old) {
       let count = (new - old) >> pageShift
       let extra = address + old
-      if resized.flags.contains(.accounted) { try memory.commit(pages: count) }
+      if resized.flags.contains(.accounted) { try memory.commit(pages: count, by: self) }
       guard
         let grown = merge(
           resized, extra, address + new, flags: resized.flags, group: resized.links.group, file: resized.file,
@@ -120,7 +120,7 @@ extension AddressSpace {
     }
     let extra = flags.contains(.keepOld) ? new : new &- old
     let committed = new >= old || flags.contains(.keepOld) ? extra >> pageShift : 0
-    if areaFlags.contains(.accounted), committed > 0 { try memory.commit(pages: committed) }
+    if areaFlags.contains(.accounted), committed > 0 { try memory.commit(pages: committed, by: self) }
     let offset = source.pageIndex(at: address, shift: pageShift)
     _ = copy(&source, to: target, new, offset, keepsSource: flags.contains(.keepOld))
 

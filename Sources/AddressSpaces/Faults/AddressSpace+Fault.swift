@@ -57,7 +57,7 @@ extension AddressSpace {
     guard growth <= area.pageOffset, mayGrow(area.flags, pages: growth), size <= layout.stackLimit else { return nil }
     do throws(CallError) {
       try checkLockLimit(area.flags, length: growth << pageShift)
-      try memory.commit(pages: growth)
+      try memory.commit(pages: growth, by: self)
     } catch { return nil }
     if area.flags.contains(.locked) { counts.locked += growth }
     account(area.flags, pages: Int64(growth))

@@ -45,7 +45,7 @@ extension UserMemory {
         child.account(area.flags, pages: -Int64(parent.pages(area)))
         continue
       }
-      if area.flags.contains(.accounted) { try commit(pages: parent.pages(area)) }
+      if area.flags.contains(.accounted) { try commit(pages: parent.pages(area), by: parent) }
       let copy = Area(
         start: area.start, end: area.end, flags: area.flags.subtracting(.lock), pageOffset: area.pageOffset,
         file: area.file,

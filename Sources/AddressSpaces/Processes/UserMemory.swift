@@ -177,14 +177,27 @@ public final class UserMemory {
   // MARK: Commit
 
   /// `__vm_enough_memory`: promises pages to a process. ENOMEM where the overcommit mode does not allow it.
-  func commit(pages: UInt64) throws(CallError) {
+  func commit(pages: UInt64, by space: AddressSpace) throws(CallError) {
     switch limits.overcommit {
     case .always: break
     case .guess: if pages > totalPages { throw .outOfMemory }
     case .never:
-      if committedPages + pages > totalPages * limits.overcommitRatio / 100 { throw .outOfMemory }
+      func frames(_ kilobytes: UInt64) -> Int64 { Int64(clamping: kilobytes >> (pageShift - 10)) }
+      var allowed = Int64(clamping: commitLimit)
+      if !limits.isPrivileged { allowed &-= frames(limits.adminReserveKilobytes) }
+      // A share of what the process has is left, so that it cannot grow until nobody can recover.
+      allowed &-= min(Int64(clamping: space.counts.total / 32), frames(limits.userReserveKilobytes))
+      if Int64(clamping: committedPages + pages) >= allowed { throw .outOfMemory }
     }
     committedPages += pages
+  }
+
+  /// How many pages may be promised where none may be promised twice (`vm_commit_limit`).
+  public var commitLimit: UInt64 {
+    if limits.overcommitKilobytes != 0 { return limits.overcommitKilobytes >> (pageShift - 10) }
+    let huge = physical.nodes.reduce(0) { $0 + (physical.totals(of: $1)?.frames(of: .hugePage) ?? 0) }
+    // A ratio below 0 is a very large one, as in Linux.
+    return (totalPages - UInt64(huge)) &* UInt64(bitPattern: Int64(limits.overcommitRatio)) / 100
   }
   func uncommit(pages: UInt64) { committedPages -= min(pages, committedPages) }
 
@@ -239,7 +252,12 @@ public struct Limits: Sendable {
   public var lowestAddress: UInt64 = 65536
   public var overcommit = Overcommit.guess
   /// Percent (`overcommit_ratio`).
-  public var overcommitRatio: UInt64 = 50
+  public var overcommitRatio = 50
+  /// The limit itself instead, where not 0 (`overcommit_kbytes`).
+  public var overcommitKilobytes: UInt64 = 0
+  /// What `Overcommit.never` keeps for root, and for the user to recover with.
+  public var adminReserveKilobytes: UInt64 = 8192
+  public var userReserveKilobytes: UInt64 = 1 << 17
   /// RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, in bytes.
   public var addressSpace = UInt64.max
   public var data = UInt64.max

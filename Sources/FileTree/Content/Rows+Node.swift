@@ -99,7 +99,7 @@ extension Table {
       Row(directory + "/initiators/node{initiator}", 0o777, .link({ "../../../node\($0.inner)" }), document),
       Row(directory + "/targets", 0o755, .directory, document),
       Row(directory + "/targets/node{target}", 0o777, .link({ "../../../node\($0.inner)" }), document),
-    ]
+    ] + powerRows(below: directory, hasCallbacks: false)
   }
 
   // MARK: Huge pages

@@ -4,7 +4,10 @@ internal import SystemPackage
 
 extension Table {
   /// The `power` directory of a device that has no runtime power management (drivers/base/power/sysfs.c), below `path`.
-  static func powerRows(below path: String) -> [Row] {
+  ///
+  /// - Parameter hasCallbacks: false for a device that takes no part in power management of its own (`pm_runtime_no_callbacks`), and has
+  ///   fewer files.
+  static func powerRows(below path: String, hasCallbacks: Bool = true) -> [Row] {
     let document = "Documentation/ABI/testing/sysfs-devices-power"
     let directory = path + "/power"
     /// Which device: the path, and which instance of it.
@@ -14,7 +17,7 @@ extension Table {
     func fixed(_ name: String, _ text: StaticString) -> Row {
       Row(directory + "/" + name, 0o444, .text { (_, _, out) throws(Errno) in out.append(text) }, document)
     }
-    return [
+    let always = [
       Row(
         directory + "/async", 0o644,
         .attribute(
@@ -24,6 +27,11 @@ extension Table {
           { (machine, instance, bytes) throws(Errno) in
             machine.power.setAsynchronous(try choose(bytes, ["disabled", "enabled"]) == 1, device(instance))
           }), document),
+      fixed("runtime_active_kids", "0\n"), fixed("runtime_enabled", "disabled\n"),
+      fixed("runtime_status", "unsupported\n"), fixed("runtime_usage", "0\n"),
+    ]
+    guard hasCallbacks else { return always }
+    return always + [
       Row(
         directory + "/control", 0o644,
         .attribute(
@@ -38,8 +46,7 @@ extension Table {
         directory + "/autosuspend_delay_ms", 0o644,
         .attribute({ (_, _, _) throws(Errno) in throw .ioError }, { (_, _, _) throws(Errno) in throw .ioError }),
         document),
-      fixed("runtime_active_kids", "0\n"), fixed("runtime_active_time", "0\n"), fixed("runtime_enabled", "disabled\n"),
-      fixed("runtime_status", "unsupported\n"), fixed("runtime_suspended_time", "0\n"), fixed("runtime_usage", "0\n"),
+      fixed("runtime_active_time", "0\n"), fixed("runtime_suspended_time", "0\n"),
     ]
   }
 

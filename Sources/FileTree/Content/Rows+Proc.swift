@@ -15,7 +15,6 @@ extension Table {
     Row("proc/self", 0o777, .link({ _ in "1" }), "proc(5)"),
     file("proc/{pid}/status", "proc(5), fs/proc/array.c proc_pid_status", renderStatus),
     file("proc/meminfo", "proc(5), fs/proc/meminfo.c meminfo_proc_show", renderMeminfo),
-    file("proc/buddyinfo", "proc(5), mm/vmstat.c frag_show_print", renderBuddyinfo),
     file("proc/cpuinfo", "proc(5), arch/*/kernel/cpu/proc.c show_cpuinfo", renderCPUInfo),
   ]
 }
@@ -73,9 +72,9 @@ private func renderMeminfo(_ machine: Machine, _: Instance, _ text: inout TextBu
   line(&text, "NFS_Unstable:   ", kilobytes: 0)
   pages(&text, "Bounce:         ", usage.bounce)
   pages(&text, "WritebackTmp:   ", usage.node[.nrWritebackTemp])
-  pages(&text, "CommitLimit:    ", machine.commitLimit(usage))
+  pages(&text, "CommitLimit:    ", Int(clamping: machine.commitLimit))
   pages(&text, "Committed_AS:   ", machine.committedFrames)
-  line(&text, "VmallocTotal:   ", kilobytes: machine.kernelHeapSpace.kilobytes)
+  line(&text, "VmallocTotal:   ", kilobytes: machine.kernelHeapKilobytes)
   pages(&text, "VmallocUsed:    ", 0)
   line(&text, "VmallocChunk:   ", kilobytes: 0)
   pages(&text, "Percpu:         ", 0)
@@ -117,21 +116,6 @@ private func renderDirectMap(_ machine: Machine, _ text: inout TextBuffer) {
   line(&text, "DirectMap4k:    ", kilobytes: map[0].kilobytes)
   line(&text, "DirectMap2M:    ", kilobytes: map[1].kilobytes)
   if machine.description.architecture == .x86_64 { line(&text, "DirectMap1G:    ", kilobytes: map[2].kilobytes) }
-}
-
-private func renderBuddyinfo(_ machine: Machine, _: Instance, _ text: inout TextBuffer) {
-  machine.forEachPopulatedZone { node, zone, freeByOrder in
-    text.append("Node ")
-    text.append(decimal: node.rawValue)
-    text.append(", zone ")
-    text.append(string: zone.description, rightAlignedIn: 8)
-    text.append(" ")
-    for count in freeByOrder {
-      text.append(decimal: count, width: 6)
-      text.append(" ")
-    }
-    text.newline()
-  }
 }
 
 /// fs/proc/array.c, fs/proc/task_mmu.c task_mem, kernel/cgroup/cpuset.c: what describes a process's memory and where it may run.

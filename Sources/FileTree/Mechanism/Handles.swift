@@ -26,6 +26,8 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   private let inode: Inode
   private let entry: Trie.Entry
   private let row: Row
+  /// Whoever opened the file is root, or has mounted the tree.
+  private let isPrivileged: Bool
 
   // Guarded by the machine's lock.
   /// What the last read at offset 0 rendered; nil before the first.
@@ -33,17 +35,19 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   /// The change of the file's content that this handle has seen.
   private var seen = 0
 
-  init(tree: MachineTree, inode: Inode, entry: Trie.Entry, row: Row) {
+  init(tree: MachineTree, inode: Inode, entry: Trie.Entry, row: Row, isPrivileged: Bool) {
     self.tree = tree
     self.inode = inode
     self.entry = entry
     self.row = row
+    self.isPrivileged = isPrivileged
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     let machine = tree.machine
     machine.lock.lock()
     defer { machine.lock.unlock() }
+    if offset != 0, case .number = row.content { return 0 }
     if let text, offset != 0 { return unsafe text.buffer.pointee.copy(from: Int(offset), into: buffer) }
     let fresh = text ?? tree.takeText()
     // Where rendering fails there is no text, whatever there was before.
@@ -51,8 +55,9 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
     unsafe fresh.buffer.pointee.removeAll()
     do throws(Errno) {
       switch row.content {
-      case .text(let render), .attribute(let render, _):
+      case .text(let render), .attribute(let render, _), .number(let render, _):
         unsafe try render(machine, inode.instance, &fresh.buffer.pointee)
+      case .guarded(let render): unsafe render(machine, isPrivileged, &fresh.buffer.pointee)
       default: throw entry.rules.notReadable
       }
     } catch {
@@ -65,7 +70,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    let taken = min(bytes.count, entry.rules.longestStore)
+    var taken = min(bytes.count, entry.rules.longestStore)
     do {
       let machine = tree.machine
       machine.lock.lock()
@@ -74,6 +79,10 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
       case .attribute(_, let store), .action(let store):
         defer { machine.endLine() }
         unsafe try store(machine, inode.instance, Array(bytes[..<taken]))
+      case .number(_, let store):
+        defer { machine.endLine() }
+        // Elsewhere than at the beginning nothing is stored, and nobody is told.
+        if offset == 0, taken > 0 { taken = unsafe try store(machine, Array(bytes[..<taken])) }
       default: throw entry.rules.notWritable
       }
     }

@@ -211,8 +211,9 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     case .command:
       return commands.open(reads: reads, writes: writes, appends: flags & O_APPEND != 0, observer: self)
     case .memory: return MemoryFileHandle(machine: machine)
-    case .text, .attribute, .action:
-      return AttributeHandle(tree: self, inode: inode, entry: entry, row: row)
+    case .text, .attribute, .action, .number, .guarded:
+      return AttributeHandle(
+        tree: self, inode: inode, entry: entry, row: row, isPrivileged: uid == 0 || uid == mountingUser)
     }
   }
 
@@ -236,7 +237,7 @@ extension Trie.Entry {
   /// Whether there is something to read (4) and something to write to (2), whatever the mode says: kernfs asks for both.
   func serves(_ wanted: UInt16) -> Bool {
     switch row?.content {
-    case .text: wanted & 2 == 0
+    case .text, .guarded: wanted & 2 == 0
     case .action: wanted & 4 == 0
     default: true
     }

@@ -19,6 +19,8 @@ final class Row: Sendable {
   typealias Render = @Sendable (Machine, Instance, inout TextBuffer) throws(Errno) -> Void
   /// Stores what one write(2) brought. The caller holds the machine; an error has changed nothing.
   typealias Store = @Sendable (Machine, Instance, [UInt8]) throws(Errno) -> Void
+  /// The same, of which the store says how many bytes it took.
+  typealias CountingStore = @Sendable (Machine, [UInt8]) throws(Errno) -> Int
 
   enum Content: Sendable {
     /// Text, rendered whole when it is read from its beginning.
@@ -27,6 +29,10 @@ final class Row: Sendable {
     case attribute(Render, Store)
     /// Takes writes, and reads as nothing.
     case action(Store)
+    /// A number of `/proc/sys`: read at its beginning alone, and stored from there alone (kernel/sysctl.c, `sysctl_writes_strict`).
+    case number(Render, CountingStore)
+    /// Text that says less to readers without privilege: true for root and whoever mounted the tree.
+    case guarded(@Sendable (Machine, _ isPrivileged: Bool, inout TextBuffer) -> Void)
     /// A symbolic link and its target.
     case link(@Sendable (Instance) -> String)
     case directory

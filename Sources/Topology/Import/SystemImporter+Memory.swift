@@ -40,12 +40,28 @@ extension SystemImporter {
     }
     placeAmounts(shapes, limit: limit, in: &machine)
     if let map { machine.reserved = regions(map, in: machine) }
+    let zones = tree.text("proc/zoneinfo").map { ZoneTable($0) }
+    let frame = UInt64(machine.frameSize.bytes.rawValue)
     for (index, shape) in shapes.enumerated() {
+      let node = machine.nodes[index]
+      var taken: [ReservedRegion] = []
+      // Zone by zone where that is told, so that each manages what it did.
+      for zone in zones?.zones ?? [] where zone.node == shape.id {
+        let span = FrameRange(start: FrameNumber(zone.start), count: FrameCount(zone.spanned))
+        taken += remainder(of: node, within: span, managed: zone.managed, in: machine)
+      }
+      machine.reserved += taken
       if let managed = shape.managed {
-        machine.reserved += remainder(of: machine.nodes[index], managed: managed, in: machine)
+        machine.reserved += remainder(of: node, within: nil, managed: managed / frame, in: machine)
       }
     }
     machine.reserved = machine.reserved.inOrder
+    if let zones, let kilobytes = tree.integer("proc/sys/vm/min_free_kbytes"), kilobytes > 0 {
+      let late = zones.lateFrames(minimum: UInt64(kilobytes) * 1024 / frame)
+      for index in machine.nodes.indices {
+        machine.nodes[index].lateMemory = ByteCount((late[machine.nodes[index].id] ?? 0) * frame)
+      }
+    }
   }
 
   /// The memory of blocks: their sections that have any RAM; all, but for the device window of a PC, where that is not known.
@@ -130,21 +146,30 @@ extension SystemImporter {
       range: PhysicalRange(start: start, size: ByteCount(end.rawValue - start.rawValue)), kind: .mmio, description: "")
   }
 
-  /// What the kernel took of a node beyond what is known by name, so that as much is left as it managed: the highest frames that are free.
-  private func remainder(of node: Node, managed: UInt64, in machine: MachineDescription) -> [ReservedRegion] {
+  /// What the kernel took of a node, or of its frames in a span, beyond what is known by name, so that as many frames are left as it
+  /// managed: the highest that are free.
+  private func remainder(
+    of node: Node, within span: FrameRange?, managed kept: UInt64, in machine: MachineDescription
+  ) -> [ReservedRegion] {
     let size = machine.frameSize
     var free: [FrameRange] = []
     let withheld = machine.reservations(of: node)
-    for range in node.memory.map({ size.framesInside($0) }) {
+    for memory in node.memory.map({ size.framesInside($0) }) {
+      var range = memory
+      if let span {
+        let start = max(range.start, span.start)
+        let end = min(range.end, span.end)
+        guard start < end else { continue }
+        range = FrameRange(start: start, count: end - start)
+      }
       var start = range.start
-      for taken in withheld.lazy.map(\.frames) where range.contains(taken.start) {
+      for taken in withheld.lazy.map(\.frames) where taken.start < range.end && taken.end > range.start {
         if start < taken.start { free.append(FrameRange(start: start, count: taken.start - start)) }
         start = max(start, taken.end)
       }
       if start < range.end { free.append(FrameRange(start: start, count: range.end - start)) }
     }
     let total = free.reduce(0) { $0 + $1.count.rawValue }
-    let kept = managed >> UInt64(size.shift)
     guard kept > 0, total > kept else { return [] }
     var excess = total - kept
     var regions: [ReservedRegion] = []

@@ -73,6 +73,10 @@ struct SystemImporter {
         ])
     }
     machine.performance = performance(of: shapes)
+    // VMALLOC_TOTAL of a kernel with five levels of page tables.
+    if architecture == .x86_64, (tree.text("proc/meminfo") ?? "").contains(" 13743895347199 kB") {
+      machine.linuxPaging = .fiveLevel
+    }
     return machine
   }
 }

@@ -8,7 +8,7 @@ extension MachineDescription {
   static var fourNode: MachineDescription {
     let processors = Processors(packages: 2, cores: 4, caches: .qemu(l3Cores: 4))
     let cpus = processors.cpus { package, _ in package }
-    let nodes = [0, 1, 2, 4].enumerated().map { id, gib in
+    var nodes = [0, 1, 2, 4].enumerated().map { id, gib in
       Node(
         id: NodeID(id), memory: [PhysicalRange(start: PhysicalAddress(UInt64(gib) << 30), size: .gib(1))],
         kind: id < 2 ? .dram : .cxl)
@@ -26,10 +26,14 @@ extension MachineDescription {
     reserved += Reservations.boot(nodes[1], more: 820)
     reserved += Reservations.boot(nodes[2], top: 0xBFFE_0000, more: 16384 + 44)
     reserved += Reservations.boot(nodes[3], more: 755)
+    // The image's init sections and gaps, and the initial ramdisk, both given back behind the first watermarks.
+    nodes[1].lateMemory = .kib(4 * 2002)
+    nodes[2].lateMemory = .kib(4 * 357)
     return MachineDescription(
       name: "four-node", summary: "x86-64, 2 sockets of 4 CPUs, 2 CPU-less nodes (CXL expanders), 4 x 1 GiB",
       architecture: .x86_64, cpus: cpus, caches: processors.caches(of: cpus), nodes: nodes,
-      distances: [[10, 21, 17, 28], [21, 10, 28, 17], [17, 28, 10, 28], [28, 17, 28, 10]], reserved: reserved.inOrder)
+      distances: [[10, 21, 17, 28], [21, 10, 28, 17], [17, 28, 10, 28], [28, 17, 28, 10]], reserved: reserved.inOrder,
+      linuxPaging: .fiveLevel)
   }
 
   /// One CPU node with fast memory and one CPU-less node with slow memory, both described by HMAT.
@@ -38,7 +42,7 @@ extension MachineDescription {
     var cpus = processors.cpus { _, _ in 0 }
     // QEMU's CPUID makes Linux count dies on through the packages.
     for index in cpus.indices { cpus[index].die = index }
-    let nodes = [0, 1].map { id in
+    var nodes = [0, 1].map { id in
       Node(
         id: NodeID(id), memory: [PhysicalRange(start: PhysicalAddress(UInt64(id) << 30), size: .gib(1))],
         kind: id == 0 ? .dram : .cxl)
@@ -58,6 +62,8 @@ extension MachineDescription {
     reserved += Reservations.kernel(at: 0x3780_0000)
     reserved += Reservations.boot(nodes[0], more: 700)
     reserved += Reservations.boot(nodes[1], top: 0x7FFE_0000, more: 561)
+    nodes[0].lateMemory = .kib(4 * 2002)
+    nodes[1].lateMemory = .kib(4 * 357)
     return MachineDescription(
       name: "hmat", summary: "x86-64, 2 CPUs, 1 GiB of fast and 1 GiB of slow memory with attributes (HMAT)",
       architecture: .x86_64, cpus: cpus, caches: processors.caches(of: cpus), nodes: nodes,
@@ -69,6 +75,6 @@ extension MachineDescription {
         MemoryPerformance(
           initiator: NodeID(0), target: NodeID(1), readLatency: 250, writeLatency: 250, readBandwidth: 32_768,
           writeBandwidth: 32_768),
-      ])
+      ], linuxPaging: .fiveLevel)
   }
 }

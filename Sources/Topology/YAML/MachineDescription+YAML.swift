@@ -19,6 +19,7 @@ extension MachineDescription {
     line("name: \(scalar(name))")
     line("summary: \(scalar(summary))")
     line("architecture: \(architecture)")
+    if let linuxPaging { line("linux_paging: \(linuxPaging)") }
     line("memory_block_size: \(Quantity.print(memoryBlockSize.rawValue))")
     line("settings:")
     for setting in Setting.all {
@@ -43,6 +44,7 @@ extension MachineDescription {
       line("  - id: \(node.id.rawValue)")
       line("    kind: \(node.kind)")
       line("    cpus: \"\(RangeList.list(members))\"")
+      if node.lateMemory.rawValue > 0 { line("    late_memory: \(Quantity.print(node.lateMemory.rawValue))") }
       line("    memory: [\(node.memory.map(\.description).joined(separator: ", "))]")
     }
     line("distances:")

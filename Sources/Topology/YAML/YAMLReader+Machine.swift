@@ -7,8 +7,7 @@ extension YAMLReader {
   mutating func machine(_ root: Yams.Node, defaultName: String) -> MachineDescription? {
     let known = [
       "name", "summary", "architecture", "memory_block_size", "settings", "cpus", "caches", "nodes", "distances",
-      "reserved",
-      "performance",
+      "reserved", "performance", "linux_paging",
     ]
     marks[.machine] = position(root)
     guard let fields = fields(root, of: "machine", known: known, required: ["nodes"]) else { return nil }
@@ -20,6 +19,12 @@ extension YAMLReader {
     if let node = fields["summary"] { machine.summary = string(node, "summary") ?? "" }
     if let node = fields["architecture"] {
       machine.architecture = word(node, "architecture", Architecture.self) ?? machine.architecture
+    }
+    if let node = fields["linux_paging"] {
+      machine.linuxPaging = word(node, "linux_paging", Paging.self)
+      if let paging = machine.linuxPaging, paging.architecture != machine.architecture {
+        report(node, "linux_paging: expected a page format of \(machine.architecture), found '\(paging)'")
+      }
     }
     if let node = fields["settings"] { machine.settings = settings(node) }
     if let node = fields["nodes"] { readNodes(node, topLevel: fields["cpus"], into: &machine) }
@@ -75,7 +80,9 @@ extension YAMLReader {
     for item in items(list, of: "nodes", most: MachineDescription.maximumNodes) ?? [] {
       let index = machine.nodes.count
       marks[.node(index)] = position(item)
-      guard let fields = fields(item, of: "node", known: ["id", "kind", "cpus", "memory"]) else { continue }
+      guard let fields = fields(item, of: "node", known: ["id", "kind", "cpus", "memory", "late_memory"]) else {
+        continue
+      }
       let id = integer(fields["id"], "node id", in: 0...(MachineDescription.maximumNodes - 1), default: index) ?? index
       var node = Node(id: NodeID(id), memory: [])
       if let kind = fields["kind"] { node.kind = word(kind, "\(node.id): kind", Node.Kind.self) ?? .dram }
@@ -87,6 +94,9 @@ extension YAMLReader {
             homes[cpu] = node.id
           }
         }
+      }
+      if let late = fields["late_memory"], let size = size(late, "\(node.id): late_memory") {
+        node.lateMemory = ByteCount(size)
       }
       if let memory = fields["memory"] {
         if case .scalar(let scalar) = memory, let size = Quantity.parse(scalar.string) {
