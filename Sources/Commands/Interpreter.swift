@@ -21,6 +21,7 @@ public struct Interpreter: Sendable {
     let arguments = try verb.parse(&tokens)
     machine.beginLine()
     defer { machine.endLine() }
+    if machine.keepsPageOwners { machine.putDown(to: verb.name, text: unsafe String(decoding: line, as: UTF8.self)) }
     try verb.carryOut(arguments, machine, &text)
   }
 
@@ -67,6 +68,9 @@ public struct Interpreter: Sendable {
   private func carryOut(call line: String, into text: inout TextBuffer) throws(Refusal) {
     machine.beginLine()
     defer { machine.endLine() }
+    if machine.keepsPageOwners, let call = try? CallSyntax(line) {
+      machine.putDown(to: call.name, of: ProcessID(call.pid), text: line)
+    }
     do throws(CallSyntaxError) {
       guard let outcome = try CallSession(machine.users).carryOut(line) else { return }
       text.append(string: outcome)

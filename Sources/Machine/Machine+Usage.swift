@@ -108,6 +108,7 @@ extension Machine {
     let events = users.events
     counts[.pgfault] = Int(events.faults)
     counts[.pgmajfault] = Int(events.majorFaults)
+    counts[.numaPagesMigrated] = Int(balancedFrames)
     counts[.pgreuse] = Int(events.reusedOnWrite)
     counts[.pgmigrateSuccess] = Int(events.migrated + compaction.counts.moved)
     counts[.pgmigrateFail] = Int(events.migrationsFailed + compaction.counts.notMoved)

@@ -30,6 +30,7 @@ public final class Machine: @unchecked Sendable {
   var numaBaseline = NUMABaseline()
   /// How often `drop_caches` was told to drop each.
   var droppedCaches = (pages: 0, slab: 0)
+  public var lineOwners = LineOwners()
   /// How many lines have begun since the machine was made: the number of the current one.
   public private(set) var line: UInt32 = 0
   public var compaction = Compaction()
@@ -39,6 +40,9 @@ public final class Machine: @unchecked Sendable {
   var reclaimCounts = MachineReclaimCounts()
   /// What waits for `endLine`.
   var background = BackgroundWork()
+  /// Where the next step of `numa_balance` begins to look, and how many frames the steps have moved.
+  var balanceCursor = FrameNumber(0)
+  var balancedFrames: UInt64 = 0
 
   /// Boots the machine: reserves what is reserved, maps physical memory for the kernel, and starts process 1.
   ///
@@ -47,7 +51,7 @@ public final class Machine: @unchecked Sendable {
     self.description = description
     shape = ShapeIndex(description)
     memoryBlocks = MemoryBlocks(description)
-    memory = try PhysicalMemory(description)
+    memory = try PhysicalMemory(description, watched: true)
     guard let format = PageFormat.named(description.resolvedPaging.rawValue, for: description.architecture) else {
       preconditionFailure("\(description.resolvedPaging) is no page format of \(description.architecture)")
     }
@@ -103,6 +107,9 @@ public final class Machine: @unchecked Sendable {
     sysctls = SysctlValues()
     numaBaseline = NUMABaseline()
     droppedCaches = (0, 0)
+    lineOwners = LineOwners()
+    balanceCursor = FrameNumber(0)
+    balancedFrames = 0
     hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
     memory.resetTunables()

@@ -94,6 +94,11 @@ extension PhysicalMemory {
   /// `allocate`, all cases.
   @inline(never)
   private func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    if let watch { return try allocate(request, watchedBy: watch) }
+    return try allocateUnwatched(request)
+  }
+
+  func allocateUnwatched(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
     let count = request.count.rawValue
     let alignment = request.alignment.rawValue
     guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
@@ -156,7 +161,7 @@ extension PhysicalMemory {
       }
     } while reclaimer?.reclaim(for: request) == true
     // Zones that came or went meanwhile may have been missed.
-    if router.changes != changes { return try allocateAnywhere(request) }
+    if router.changes != changes { return try allocateUnwatched(request) }
     unsafe zoneLocks[preferred].lock()
     unsafe zones[preferred].countFailure(Int(request.count.rawValue))
     unsafe zoneLocks[preferred].unlock()

@@ -93,6 +93,7 @@ extension PhysicalMemory {
         giveBack(target, cpu)
         break
       }
+      noteMove(allocation.range, to: target, .compaction)
       vacated.append(allocation.range)
     }
     for range in vacated { giveBack(range, cpu) }

@@ -23,7 +23,7 @@ extension PhysicalMemory {
       for allocation in held {
         // Pools of huge pages are their node's.
         let nodes = allocation.owner.kind == .hugePage ? [own] : others + [own]
-        switch moveAway(allocation, to: nodes) {
+        switch moveAway(allocation, to: nodes, .memoryHotplug) {
         case .moved(let target): moved.append(Relocation(source: allocation, target: target))
         case .gone: break
         case .refused: return allocation
@@ -40,7 +40,7 @@ extension PhysicalMemory {
   }
 
   /// Leads an allocation to the first of the nodes that has room, and gives its frames back.
-  func moveAway(_ allocation: Allocation, to nodes: [Int]) -> MoveResult {
+  func moveAway(_ allocation: Allocation, to nodes: [Int], _ reason: MigrationReason) -> MoveResult {
     guard let mover, allocation.isMovable, allocation.references == 1 else { return .refused }
     guard let target = room(for: allocation, on: nodes) else { return .refused }
     // Finding room may have reclaimed it.
@@ -52,6 +52,7 @@ extension PhysicalMemory {
       giveBack(target, CPUID(0))
       return .refused
     }
+    noteMove(allocation.range, to: target, reason)
     giveBack(allocation.range, CPUID(0))
     return .moved(target)
   }
@@ -95,7 +96,9 @@ extension PhysicalMemory {
       return true
     }
     guard taken else { return }
-    giveBack(mover.move(moved, to: source.range) ? relocation.target : source.range, CPUID(0))
+    let isBack = mover.move(moved, to: source.range)
+    if isBack { noteMove(relocation.target, to: source.range, .memoryHotplug) }
+    giveBack(isBack ? relocation.target : source.range, CPUID(0))
   }
 
   /// What is allocated in isolated frames.

@@ -11,7 +11,7 @@ extension PhysicalMemory {
   public func free(_ range: FrameRange, cpu: CPUID) throws(MemoryError) {
     // The common case, and nothing but it, compiled into the caller: back to the list that gave it.
     let slot = FrameRequest.slot(forCount: range.count.rawValue)
-    if slot >= 0, range.start.rawValue < UInt64(truncatingIfNeeded: table.limit),
+    if slot >= 0, range.start.rawValue < localLimit,
       slot != 4 || range.start.rawValue & 511 == 0,
       UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: lists.cpuLimit),
       pushLocal(Int(truncatingIfNeeded: range.start.rawValue), slot, cpu.rawValue)
@@ -87,7 +87,7 @@ extension PhysicalMemory {
 
   /// Puts single frames back into the list that gave them, from the first on, as far as that is the whole story for each; how many.
   func pushMany(_ frames: UnsafeBufferPointer<FrameNumber>, _ cpu: Int) -> Int {
-    guard let first = unsafe frames.first, first.rawValue < UInt64(table.limit) else { return 0 }
+    guard let first = unsafe frames.first, first.rawValue < localLimit else { return 0 }
     let zone = self.zone(of: Int(first.rawValue))
     if zone < 0 || UInt(bitPattern: cpu) >= UInt(bitPattern: lists.cpuLimit) { return 0 }
     let list = unsafe list(zone, cpu)
@@ -120,6 +120,11 @@ extension PhysicalMemory {
   /// `free`, all cases.
   @usableFromInline @inline(never)
   func freeAnywhere(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
+    if let watch { return try free(range, cpu, watchedBy: watch) }
+    try freeUnwatched(range, cpu)
+  }
+
+  func freeUnwatched(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
     guard router.home(cpu) >= 0 else { throw .noSuchCPU(cpu) }
     let frame = Int(truncatingIfNeeded: range.start.rawValue)
     guard range.start.rawValue < UInt64(table.limit) else { throw .noSuchFrame(range.start) }

@@ -97,6 +97,24 @@ extension PhysicalMemory {
     return frame
   }
 
+  /// The kind of zone that a frame lies in; nil where there is no memory.
+  public func zone(at frame: FrameNumber) -> ZoneKind? {
+    guard frame.rawValue < UInt64(table.limit) else { return nil }
+    let zone = self.zone(of: Int(frame.rawValue))
+    return zone < 0 ? nil : unsafe zones[zone].kind
+  }
+
+  /// What is gathered in the block that a frame lies in; nil where the block is isolated, and where there is no memory.
+  public func blockMobility(of frame: FrameNumber) -> Mobility? {
+    guard frame.rawValue < UInt64(table.limit) else { return nil }
+    let number = Int(frame.rawValue)
+    let zone = self.zone(of: number)
+    if zone < 0 { return nil }
+    unsafe zoneLocks[zone].lock()
+    defer { unsafe zoneLocks[zone].unlock() }
+    return unsafe Mobility(rawValue: UInt8(zones[zone].mobility(ofBlock: number >> 9 - zones[zone].firstBlock)))
+  }
+
   // MARK: What the holder of an allocation may change. `frame` is its first.
 
   /// Adds a holder; how many there are then.

@@ -26,7 +26,7 @@ extension PhysicalMemory {
       if allocation.owner == .poison { return }
       guard allocation.isMovable else { throw .unhandlable(frame, owner: allocation.owner.description) }
       guard let node = node(of: frame).flatMap({ router.nodeIndex($0) }) else { throw .noSuchFrame(frame) }
-      if case .refused = moveAway(allocation, to: router.orders[node]) {
+      if case .refused = moveAway(allocation, to: router.orders[node], .memoryFailure) {
         throw .busy(FrameRange(start: frame, count: FrameCount(1)), reason: "\(allocation.owner) holds it")
       }
     }

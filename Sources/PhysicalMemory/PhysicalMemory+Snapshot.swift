@@ -75,8 +75,10 @@ extension PhysicalMemory {
   private func snapshot(of zone: Int) -> PhysicalSnapshot.ZoneSnapshot {
     let pointer = unsafe zones + zone
     let numa = numa(of: zone)
-    var bitmap = unsafe pointer.pointee.bitmapCounts.snapshot
-    var buddy = unsafe pointer.pointee.buddyCounts.snapshot
+    let fromBitmaps = unsafe pointer.pointee.bitmapCounts.snapshot
+    let fromBuddy = unsafe pointer.pointee.buddyCounts.snapshot
+    var fromLists = PhysicalSnapshot.PathCounters(allocations: 0, frees: 0, failures: 0)
+    var (bitmap, buddy) = (fromBitmaps, fromBuddy)
     var lists: [PhysicalSnapshot.ListSnapshot] = []
     var listed = 0
     var allocated = unsafe pointer.pointee.allocatedFrames
@@ -87,6 +89,8 @@ extension PhysicalMemory {
       unsafe allocated += list.pointee.allocatedFrames
       unsafe bitmap.frees += list.pointee.smallFrees
       unsafe buddy.frees += list.pointee.frees[4]
+      unsafe fromLists.allocations += list.pointee.smallAllocations + list.pointee.allocations[4]
+      unsafe fromLists.frees += list.pointee.smallFrees + list.pointee.frees[4]
       unsafe listed += list.pointee.held
       unsafe lists.append(
         PhysicalSnapshot.ListSnapshot(
@@ -112,7 +116,8 @@ extension PhysicalMemory {
       isolated: FrameCount(UInt64(pointer.pointee.isolated)), freeByOrder: freeByOrder,
       freeByMobility: Array(freeByMobility.dropLast()), isolatedByOrder: freeByMobility[Zone.isolation],
       watermarks: pointer.pointee.watermarks.snapshot, numa: numa, allocatedFrames: allocated,
-      freedFrames: freed, bitmap: bitmap, buddy: buddy, lists: lists,
+      freedFrames: freed, bitmap: bitmap, buddy: buddy, fromLists: fromLists,
+      fromBitmaps: fromBitmaps, fromBuddy: fromBuddy, lists: lists,
       listHigh: pointer.pointee.limits.high, listBatch: pointer.pointee.limits.batch,
       blocksByMobility: blocksByMobility(zone), isolatedBlocks: pointer.pointee.isolatedBlocks)
   }

@@ -27,8 +27,13 @@ public import Topology
   let zoneCount: Int
   let router: Router
   @usableFromInline let lists: CPUListTable
-  // `Router`'s, at hand for the hot path.
+  /// Who looks on; nil: nobody.
+  public let watch: AllocationWatch?
+  /// `Router`'s, at hand for the hot path; where somebody looks on there are none, so that everything takes the long way, past the watch.
   @usableFromInline let localLists: LocalLists
+  /// Likewise the first frame that the hot path does not give back.
+  @usableFromInline let localLimit: UInt64
+  private let noLists: HostMapping
   @usableFromInline let sections: RoutingTable
   @usableFromInline let sectionShift: Int
   /// Guards what follows; taken before all other locks.
@@ -52,16 +57,21 @@ public import Topology
 
   /// - Throws: `overlappingReservations`; `hostRefusedMapping`.
   /// - Complexity: O(nodes * (ranges + zones + memory / 4 GiB)); nothing is touched that grows with memory but a table of sections.
-  public convenience init(_ description: MachineDescription) throws(MemoryError) {
+  ///
+  /// `watched` memory measures a sample of what it does, and with the setting `page_owner` keeps who asked for what. It must not be used by
+  /// several threads at once.
+  public convenience init(_ description: MachineDescription, watched: Bool = false) throws(MemoryError) {
     try self.init(
       description,
       zones: description.zoneSpans.map { span in
         let start = Int(clamping: span.start.rawValue)
         return MachineLayout.Span(kind: span.kind, frames: start..<max(start, Int(clamping: span.end.rawValue)))
-      }, frameSize: description.frameSize)
+      }, frameSize: description.frameSize, watched: watched)
   }
 
-  init(_ description: MachineDescription, zones spans: [MachineLayout.Span], frameSize: FrameSize) throws(MemoryError) {
+  init(
+    _ description: MachineDescription, zones spans: [MachineLayout.Span], frameSize: FrameSize, watched: Bool = false
+  ) throws(MemoryError) {
     self.description = description
     self.frameSize = frameSize
     (layout, store) = try Self.place(description, spans, frameSize)
@@ -69,6 +79,8 @@ public import Topology
     tableMapping = try HostMapping(size: FrameTable.wordsSize(limit: layout.reachLimit) * 2, access: .readWrite)
     blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
     table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
+    let tracks = watched && description.settings.pageOwner
+    watch = watched ? AllocationWatch(owners: tracks ? try PageOwners(frames: layout.reachLimit) : nil) : nil
     zoneCount = layout.zones.count
     let cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
     listMapping = try HostMapping(size: zoneCount * cpuLimit * CPUList.stride, access: .readWrite)
@@ -82,7 +94,9 @@ public import Topology
     zoneMetadata = try HostMapping(size: parts.last?.upperBound ?? 0, access: .readWrite)
     unsafe lists = CPUListTable(listMapping.base, cpuLimit: cpuLimit)
     router = try Router(description, layout, lists: lists)
-    localLists = router.localLists
+    noLists = try HostMapping(size: LocalLists.size(cpuLimit: cpuLimit), access: .readWrite)
+    localLists = watched ? unsafe LocalLists(noLists.base, lists) : router.localLists
+    localLimit = watched ? 0 : UInt64(table.limit)
     sections = router.sections
     sectionShift = router.sectionShift
     precondition(FrameOwner.Kind.allCases.count <= 7)
@@ -157,6 +171,7 @@ public import Topology
     plugged = initialMemory()
     withEverythingLocked {
       store.reset()
+      watch?.reset()
       poisoned.store(0, ordering: .relaxed)
       brokenFrames = []
       tableMapping.discard(offset: 0, size: tableMapping.size)

@@ -54,6 +54,10 @@ public struct PhysicalSnapshot: Equatable, Sendable {
     /// Requests below the threshold, and the others.
     public var bitmap: PathCounters
     public var buddy: PathCounters
+    /// The same requests by who served them: CPU lists; bitmaps and the buddy system past those.
+    public var fromLists: PathCounters
+    public var fromBitmaps: PathCounters
+    public var fromBuddy: PathCounters
     /// CPUs whose lists were used, ascending.
     public var lists: [ListSnapshot]
     /// What every CPU's list may hold, used or not, in frames, and how many it moves at once.

@@ -19,6 +19,8 @@ public struct MemoryTunables: Equatable, Sendable {
   public var listHigh: Int?
   /// `percpu_pagelist_high_fraction`: the lists of a zone may hold 1/fraction of it between them; 0: as many frames as its low watermark.
   public var listHighFraction: Int
+  /// `numa_balance`: whether movable frames go to nodes that are less used than their own.
+  public var balancesNodes = false
 }
 
 /// A zone's watermarks, in frames (Linux's `_watermark` and `lowmem_reserve`).

@@ -38,13 +38,7 @@ public struct Setting: Sendable {
       parse: { settings, text in assign(&settings.seed, Quantity.parse(text)) }, given: { "\($0.seed)" }),
     Setting(
       key: "aslr", documentation: "Whether addresses of processes are randomised.", expected: "on or off",
-      parse: { settings, text in
-        switch text {
-        case "on", "true", "1": assign(&settings.aslr, true)
-        case "off", "false", "0": assign(&settings.aslr, false)
-        default: false
-        }
-      }, given: { $0.aslr ? "on" : "off" }),
+      parse: { settings, text in assign(&settings.aslr, onOrOff(text)) }, given: { $0.aslr ? "on" : "off" }),
     Setting(key: "thp", documentation: "When processes get huge pages (transparent_hugepage/enabled).", field: \.thp),
     Setting(
       key: "paging",
@@ -91,6 +85,12 @@ public struct Setting: Sendable {
       parse: { settings, text in
         assign(&settings.tlbCostNanoseconds, Quantity.parse(text).flatMap { $0 <= 1_000_000_000 ? $0 : nil })
       }, given: { "\($0.tlbCostNanoseconds)" }),
+    Setting(
+      key: "page_owner",
+      documentation:
+        "Whether sys/kernel/debug/page_owner shows who asked for each frame; costs 16 bytes a frame in use.",
+      expected: "on or off",
+      parse: { settings, text in assign(&settings.pageOwner, onOrOff(text)) }, given: { $0.pageOwner ? "on" : "off" }),
   ]
 
   /// The row of that key.
@@ -121,6 +121,14 @@ public struct Setting: Sendable {
 
 private func words<Value: RawRepresentable<String> & CaseIterable & SendableMetatype>(_: Value.Type) -> String {
   Value.allCases.map(\.rawValue).joined(separator: ", ")
+}
+
+private func onOrOff(_ text: String) -> Bool? {
+  switch text {
+  case "on", "true", "1": true
+  case "off", "false", "0": false
+  default: nil
+  }
 }
 
 private func text(_ zones: [ZoneKind]) -> String { zones.map { $0.description.lowercased() }.joined(separator: ",") }

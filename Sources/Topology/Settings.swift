@@ -26,5 +26,7 @@ public struct Settings: Equatable, Sendable {
   public var hybridThreshold = 512
   /// What one CPU's part of a TLB shootdown costs on the machine's clock, in nanoseconds.
   public var tlbCostNanoseconds: UInt64 = 4200
+  /// Whether the machine keeps who asked for every frame (the kernel's boot parameter `page_owner`).
+  public var pageOwner = false
   public init() {}
 }

@@ -116,7 +116,9 @@ import Testing
     client.close()
     #expect(console.open(writes: false).readAll().hasSuffix("usage: \(Self.allocUsage))\n"))
   }
-  private static let allocUsage = "alloc [order=ORDER] [count=COUNT] [node=NODE] [zone=ZONE] [cpu=CPU]"
+  private static let allocUsage =
+    "alloc [order=ORDER] [count=COUNT] [node=NODE] [zone=ZONE] [cpu=CPU] [type=unmovable|movable|reclaimable] "
+    + "[align=ALIGN] [owner=OWNER] [zero]"
 
   @Test func holdsNothingOfAWriteThatEndsWithItsLine() throws {
     let console = try Console()

@@ -21,6 +21,7 @@ import Topology
     #expect(
       Setting.all.map(\.key) == [
         "profile", "seed", "aslr", "thp", "paging", "zones", "wx", "hybrid_threshold", "tlb_cost_ns",
+        "page_owner",
       ])
     for setting in Setting.all {
       #expect(!setting.documentation.isEmpty)
@@ -33,7 +34,7 @@ import Topology
     ("paging", "6level"),
     ("zones", ""), ("zones", "dma"), ("zones", "normal,dma"), ("zones", "normal,normal"), ("wx", "on"),
     ("hybrid_threshold", "0"),
-    ("hybrid_threshold", "513"), ("tlb_cost_ns", "1000000001"),
+    ("hybrid_threshold", "513"), ("tlb_cost_ns", "1000000001"), ("page_owner", "2"),
   ])
   func whatIsNoneIsRefused(key: String, value: String) throws {
     var settings = Settings()

@@ -23,6 +23,11 @@ extension UserMemory {
     unpin(frame)
     guard let target = found else { return false }
     let moved = migrate(frame, to: target)
+    if moved {
+      let one = FrameCount(1)
+      physical.noteMove(
+        FrameRange(start: frame, count: one), to: FrameRange(start: target, count: one), .systemCall)
+    }
     free(moved ? frame : target, cpu: currentCPU)
     return moved
   }
@@ -68,6 +73,18 @@ extension UserMemory {
   public func isUnevictable(_ allocation: Allocation) -> Bool {
     guard allocation.owner.kind == .anonymous || allocation.owner.kind == .pageCache else { return false }
     return mappings(of: allocation.range.start)?.contains { $0.area.flags.contains(.locked) } ?? false
+  }
+
+  /// Whether nobody has said where a page shall lie: no area that shows it, and no process, has a policy but for local memory.
+  ///
+  /// - Complexity: that of `mappings`, and O(processes).
+  public func isPlacedFreely(_ frame: FrameNumber) -> Bool {
+    guard let mappings = mappings(of: frame) else { return false }
+    return mappings.allSatisfy { mapping in
+      let owner = processes.values.first { $0.space === mapping.space }
+      let policy = policy(of: mapping.area, at: mapping.address) ?? owner?.policy
+      return policy.map { $0.mode == .local } ?? true
+    }
   }
 
   /// An entry that shows a page.

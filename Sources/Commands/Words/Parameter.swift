@@ -10,6 +10,8 @@ public struct Parameter: Sendable {
     case choice([String])
     /// Any word.
     case word
+    /// The name alone, without a value: it is there or not.
+    case flag
   }
   public let name: String
   public let kind: Kind
@@ -27,8 +29,17 @@ public struct Parameter: Sendable {
     switch kind {
     case .choice(let words): words.joined(separator: "|")
     case .number, .zone, .word: name.uppercased()
+    case .flag: name
     }
   }
+
+  var isFlag: Bool {
+    if case .flag = kind { return true }
+    return false
+  }
+
+  /// How a line gives a key: `name=` and its value, or a flag's name alone.
+  var form: String { isFlag ? name : "\(name)=" }
 
   func parse(_ token: Token) throws(Refusal) -> Arguments.Value {
     switch kind {
@@ -52,6 +63,8 @@ public struct Parameter: Sendable {
       return .word(token)
     case .word:
       return .word(token)
+    case .flag:
+      return .flag
     }
   }
 }
@@ -62,6 +75,7 @@ public struct Arguments {
     case number(UInt64)
     case zone(ZoneKind)
     case word(Token)
+    case flag
   }
   /// How many parameters a verb may have.
   static let room = 16
@@ -72,6 +86,9 @@ public struct Arguments {
 
   init(of verb: Verb) { self.verb = verb }
 
+  /// The verb's, for a refusal that shows it.
+  var usage: String { verb.usage }
+
   private subscript(name: String) -> Value? { verb.index(name).flatMap { values[$0] } }
 
   public func number(_ name: String) -> UInt64? {
@@ -81,6 +98,10 @@ public struct Arguments {
   public func zone(_ name: String) -> ZoneKind? {
     guard case .zone(let value) = self[name] else { return nil }
     return value
+  }
+  public func flag(_ name: String) -> Bool {
+    guard case .flag = self[name] else { return false }
+    return true
   }
   /// A word with its place in the line.
   func token(_ name: String) -> Token? {

@@ -16,10 +16,18 @@ extension Verb {
         "the node to prefer; others follow by distance. The CPU's own if not given"),
       Parameter("zone", .zone, "the highest zone that may serve; lower ones follow, and DMA never falls back"),
       Parameter("cpu", .number(0...UInt64(Int32.max)), "the CPU that asks; 0 if not given"),
+      Parameter(
+        "type", .choice(Mobility.allCases.map(\.description)),
+        "what can become of the frames: whether compaction and the like may move them; unmovable if not given"),
+      Parameter(
+        "align", .number(1...UInt64.max),
+        "bytes, a power of two: the address is a multiple of it, and of a frame in any case"),
+      Parameter("owner", .word, "a name that list shows and that free owner=NAME frees by; the line if not given"),
+      Parameter("zero", .flag, "the bytes read zero; else they are what was there before"),
     ],
     summary: "takes contiguous frames, and answers the first one's physical address",
     execute: { arguments, machine in
-      var request = FrameRequest(owner: FrameOwner(.command, id: machine.line))
+      var request = FrameRequest()
       if let order = arguments.number("order") {
         guard arguments.number("count") == nil else {
           throw Refusal(.invalidArgument, "order= and count= exclude each other")
@@ -33,7 +41,24 @@ extension Verb {
       request.cpu = arguments.cpu ?? request.cpu
       request.node = arguments.node
       request.zone = arguments.zone("zone")
-      return try machine.memory.allocate(request)
+      if let type = arguments.token("type") {
+        request.mobility = Mobility.allCases.first { type == $0.description } ?? request.mobility
+      }
+      if let align = arguments.number("align") {
+        guard align.nonzeroBitCount == 1 else {
+          throw Refusal(.invalidArgument, "align=\(align) is no power of two")
+        }
+        let frames = FrameCount(max(1, align >> UInt64(machine.memory.frameSize.shift)))
+        request.alignment = max(request.alignment, frames)
+      }
+      request.zeroed = arguments.flag("zero")
+      let name = arguments.token("owner")?.text
+      if name == "" { throw Refusal(.invalidArgument, "owner= lacks a name") }
+      request.owner = name.map(machine.lineOwners.owner) ?? FrameOwner(.command, id: machine.line)
+      let range = try machine.memory.allocate(request)
+      // A name becomes known with the first frames that it holds.
+      if let name { machine.lineOwners.add(name) }
+      return range
     },
     print: { range, machine, text in
       text.append(address: machine.memory.frameSize.address(of: range.start))
@@ -47,11 +72,23 @@ extension Verb {
     positional: [
       Parameter("address", .word, "the physical address that alloc answered, or all: everything that alloc has taken")
     ],
-    required: 1,
-    summary: "gives back what alloc has taken",
+    keys: [Parameter("owner", .word, "everything that alloc has taken under that name, wherever it lies now")],
+    summary: "gives back what alloc has taken: an address, all, or an owner's",
     execute: { arguments, machine in
-      guard let token = arguments.token("address") else { preconditionFailure("free's address is required") }
-      if token == "all" { return try freeAll(machine) }
+      if let name = arguments.token("owner") {
+        if let address = arguments.token("address") {
+          throw Refusal(.invalidArgument, "\(address.quoted) and owner= exclude each other")
+        }
+        guard machine.lineOwners.contains(name.text) else {
+          throw Refusal(.invalidArgument, "\(name.quoted) is the owner of nothing: no alloc has named it")
+        }
+        let owner = machine.lineOwners.owner(name.text)
+        return try giveBack(machine) { $0 == owner }
+      }
+      guard let token = arguments.token("address") else {
+        throw Refusal(.invalidArgument, "free lacks ADDRESS or owner=; usage: \(arguments.usage)")
+      }
+      if token == "all" { return try giveBack(machine) { _ in true } }
       let size = machine.memory.frameSize.bytes.rawValue
       let address = try token.number()
       guard address % size == 0 else {
@@ -67,7 +104,7 @@ extension Verb {
         throw MemoryError.notAllocationStart(frame, start: allocation.range.start)
       }
       guard allocation.owner.kind == .command else {
-        throw MemoryError.frameInUse(frame, owner: allocation.owner.description)
+        throw MemoryError.frameInUse(frame, owner: machine.name(of: allocation.owner))
       }
       try machine.checkUnmapped(allocation.range)
       try machine.memory.free(allocation.range, cpu: CPUID(0))
@@ -80,10 +117,13 @@ extension Verb {
       text.newline()
     })
 
-  private static func freeAll(_ machine: Machine) throws(MemoryError) -> (allocations: Int, frames: FrameCount) {
+  /// Frees what lines have taken, of the owners chosen.
+  private static func giveBack(
+    _ machine: Machine, _ chosen: (FrameOwner) -> Bool
+  ) throws(MemoryError) -> (allocations: Int, frames: FrameCount) {
     var ranges: [FrameRange] = []
     machine.memory.forEachAllocation { allocation in
-      if allocation.owner.kind == .command { ranges.append(allocation.range) }
+      if allocation.owner.kind == .command, chosen(allocation.owner) { ranges.append(allocation.range) }
       return true
     }
     for range in ranges { try machine.checkUnmapped(range) }
@@ -117,7 +157,7 @@ extension Verb {
         text.append(decimal: machine.node(of: run.allocation.range.start)?.rawValue ?? -1, width: 6)
         text.append("  ")
         text.append(string: run.allocation.mobility.description, leftAlignedIn: 13)
-        text.append(string: run.allocation.owner.description)
+        text.append(string: machine.name(of: run.allocation.owner))
         text.newline()
       }
     })

@@ -12,7 +12,7 @@ public final class Verb: Sendable {
   public let positional: [Parameter]
   /// How many of the positional ones must be there.
   public let required: Int
-  /// Behind `name=`, in any order, each at most once.
+  /// Behind `name=`, or flags, in any order, each at most once.
   public let keys: [Parameter]
   /// One line.
   public let summary: String
@@ -52,7 +52,7 @@ public final class Verb: Sendable {
     for (index, parameter) in positional.enumerated() {
       parts.append(index < required ? parameter.placeholder : "[\(parameter.placeholder)]")
     }
-    parts += keys.map { "[\($0.name)=\($0.placeholder)]" }
+    parts += keys.map { $0.isFlag ? "[\($0.name)]" : "[\($0.name)=\($0.placeholder)]" }
     return parts.joined(separator: " ")
   }
 
@@ -74,13 +74,15 @@ public final class Verb: Sendable {
     var arguments = Arguments(of: self)
     var given = 0
     while let token = tokens.next() {
-      if !keys.isEmpty, let (name, value) = token.split {
-        guard let index = key(name) else { throw unknown(token) }
+      let split = keys.isEmpty ? nil : token.split
+      if let index = key(split?.key ?? token), keys[index - positional.count].isFlag == (split == nil) {
         let parameter = keys[index - positional.count]
         guard arguments.values[index] == nil else {
-          throw Refusal(.invalidArgument, "\(token.quoted): \(parameter.name)= is given twice")
+          throw Refusal(.invalidArgument, "\(token.quoted): \(parameter.form) is given twice")
         }
-        arguments.values[index] = try parameter.parse(value)
+        arguments.values[index] = try parameter.parse(split?.value ?? token)
+      } else if split != nil {
+        throw unknown(token)
       } else {
         guard given < positional.count else {
           throw Refusal(.invalidArgument, "\(token.quoted) is more than \(name) takes; usage: \(usage)")
@@ -96,7 +98,7 @@ public final class Verb: Sendable {
   }
 
   private func unknown(_ token: Token) -> Refusal {
-    let known = keys.map { $0.name + "=" }.joined(separator: " ")
+    let known = keys.map(\.form).joined(separator: " ")
     return Refusal(.invalidArgument, "\(token.quoted) is no key of \(name), which takes \(known)")
   }
 }

@@ -78,6 +78,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
       switch row.content {
       case .attribute(_, let store), .action(let store):
         defer { machine.endLine() }
+        if machine.keepsPageOwners { machine.putDown(to: tree.path(of: inode)) }
         unsafe try store(machine, inode.instance, Array(bytes[..<taken]))
       case .number(_, let store):
         defer { machine.endLine() }

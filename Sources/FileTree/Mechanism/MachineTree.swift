@@ -77,6 +77,18 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     return trie.entries[parent.entry].rules.refusal(of: operation)
   }
 
+  /// From the mount's root, of an inode that there is.
+  func path(of inode: Inode) -> String {
+    var names: [String] = []
+    var position = inode.entry
+    while position != 0 {
+      let entry = trie.entries[position]
+      names.append(entry.name(entry.depth == 1 ? inode.instance.outer : inode.instance.inner))
+      position = entry.parent
+    }
+    return names.reversed().joined(separator: "/")
+  }
+
   /// The entry and instance that an inode number stands for; ENOENT where the machine has none such (any more).
   private func resolve(_ inode: Inode) throws(Errno) -> (index: Int, instance: Instance) {
     let index = inode.entry

@@ -46,8 +46,10 @@ struct BackgroundWork {
   private var orders: [NodeID: Int] = [:]
   /// Files were written to.
   var mayBeDirty = false
+  /// `numa_balance`: a step behind every line.
+  var balancesNodes = false
 
-  var isEmpty: Bool { orders.isEmpty && !mayBeDirty }
+  var isEmpty: Bool { orders.isEmpty && !mayBeDirty && !balancesNodes }
 
   mutating func wake(for request: FrameRequest, on nodes: [NodeID]) {
     let order = Machine.order(of: request)
@@ -80,6 +82,7 @@ extension Machine {
       // kcompactd runs where kswapd goes to sleep (`kswapd_try_to_sleep`), and after a boost for whole blocks (`balance_pgdat`).
       if order > 0 || wasBoosted { runKcompactd(node, order: max(order, wasBoosted ? 9 : 0)) }
     }
+    if background.balancesNodes { balanceNodes() }
   }
 
   // MARK: kswapd

@@ -1,0 +1,149 @@
+internal import Glibc
+internal import MemoryTypes
+
+/// Looks on while frames are allocated and given back: measures what a sample of it takes on the host, and keeps who asked for what where
+/// that is wanted. Memory without one is not slowed down by it.
+///
+/// Guarded by whoever sees to it that the memory is used by one thread at a time: a machine's lock.
+public final class AllocationWatch: @unchecked Sendable {
+  /// One in this many allocations, and one in as many frees, is timed; no clock is read for the others.
+  public static let sampling: UInt64 = 64
+
+  /// The ways to frames.
+  public enum Path: Int, CaseIterable, Sendable {
+    /// A CPU's list, refilled from its zone where it was empty.
+    case list
+    case bitmap
+    case buddy
+  }
+  public enum Operation: Int, CaseIterable, Sendable { case allocate, free }
+
+  /// Who asked for what; nil where that is not kept.
+  public let owners: PageOwners?
+  private var latencies = [LatencyHistogram](
+    repeating: LatencyHistogram(), count: Path.allCases.count * Operation.allCases.count)
+  private var allocations: UInt64 = 0
+  private var frees: UInt64 = 0
+
+  init(owners: PageOwners?) { self.owners = owners }
+
+  /// What the sampled operations took: of those that succeeded.
+  public func latencies(_ path: Path, _ operation: Operation) -> LatencyHistogram {
+    latencies[path.rawValue * Operation.allCases.count + operation.rawValue]
+  }
+
+  func reset() {
+    for index in latencies.indices { latencies[index] = LatencyHistogram() }
+    allocations = 0
+    frees = 0
+    owners?.reset()
+  }
+
+  /// Whether the next operation of the kind is to be timed: the first is.
+  fileprivate func isSampled(_ operation: Operation) -> Bool {
+    switch operation {
+    case .allocate:
+      allocations &+= 1
+      return allocations % Self.sampling == 1
+    case .free:
+      frees &+= 1
+      return frees % Self.sampling == 1
+    }
+  }
+
+  fileprivate func add(_ nanoseconds: UInt64, _ path: Path, _ operation: Operation) {
+    latencies[path.rawValue * Operation.allCases.count + operation.rawValue].add(nanoseconds)
+  }
+}
+
+/// How often something took how long, in nanoseconds of the host.
+public struct LatencyHistogram: Equatable, Sendable {
+  /// Index i: less than `limits[i]`; the last: all the rest.
+  public private(set) var counts = InlineArray<12, UInt64>(repeating: 0)
+  public private(set) var samples: UInt64 = 0
+  public private(set) var total: UInt64 = 0
+
+  /// 32 ns to 32.8 us, doubling.
+  public static let limits: [UInt64] = (5...15).map { 1 << $0 }
+
+  mutating func add(_ nanoseconds: UInt64) {
+    let log = 64 - nanoseconds.leadingZeroBitCount
+    counts[min(max(log - 5, 0), counts.count - 1)] += 1
+    samples += 1
+    total += nanoseconds
+  }
+
+  public static func == (a: Self, b: Self) -> Bool {
+    a.samples == b.samples && a.total == b.total && a.counts.indices.allSatisfy { a.counts[$0] == b.counts[$0] }
+  }
+}
+
+extension PhysicalMemory {
+  /// `allocate` where somebody looks on.
+  @inline(never)
+  func allocate(_ request: FrameRequest, watchedBy watch: AllocationWatch) throws(MemoryError) -> FrameRange {
+    let start = watch.isSampled(.allocate) ? Self.now() : 0
+    let range = try allocateDirectly(request)
+    if start != 0 {
+      let end = Self.now()
+      watch.add(end - start, path(of: Int(range.start.rawValue)), .allocate)
+    }
+    watch.owners?.allocated(range, request)
+    return range
+  }
+
+  /// `free` where somebody looks on.
+  @inline(never)
+  func free(_ range: FrameRange, _ cpu: CPUID, watchedBy watch: AllocationWatch) throws(MemoryError) {
+    if watch.isSampled(.free), range.start.rawValue < UInt64(table.limit) {
+      let path = path(of: Int(range.start.rawValue))
+      let start = Self.now()
+      try freeDirectly(range, cpu)
+      watch.add(Self.now() - start, path, .free)
+    } else {
+      try freeDirectly(range, cpu)
+    }
+    watch.owners?.freed(range)
+  }
+
+  /// The way that `allocate` takes where nobody looks on.
+  @inline(__always)
+  private func allocateDirectly(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    let slot = request.localSlot
+    if slot >= 0, let list = unsafe router.localLists[request.cpu.rawValue, request.highestZone] {
+      unsafe CPUList.lock(of: list).pointee.lock()
+      let word = EntryWord(listBits: request.listBits(slot), cpu: request.cpu.rawValue)
+      let frame = unsafe popLocked(list, word, slot)
+      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+    }
+    return try allocateUnwatched(request)
+  }
+
+  /// The way that `free` takes where nobody looks on.
+  @inline(__always)
+  private func freeDirectly(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
+    let slot = FrameRequest.slot(forCount: range.count.rawValue)
+    if slot >= 0, range.start.rawValue < UInt64(table.limit), slot != 4 || range.start.rawValue & 511 == 0,
+      UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: lists.cpuLimit),
+      pushLocal(Int(range.start.rawValue), slot, cpu.rawValue)
+    {
+      return
+    }
+    try freeUnwatched(range, cpu)
+  }
+
+  /// Which way an allocation was made, and will be given back.
+  private func path(of frame: Int) -> AllocationWatch.Path {
+    let word = table.word(frame)
+    if word.state == .allocatedFromList { return .list }
+    let zone = zone(of: frame)
+    return unsafe zone >= 0 && word.count >= zones[zone].threshold ? .buddy : .bitmap
+  }
+
+  /// Nanoseconds of the host, never 0.
+  private static func now() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec) | 1
+  }
+}
