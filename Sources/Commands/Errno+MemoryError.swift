@@ -31,6 +31,8 @@ extension Errno {
       case .unhandlable: .ioError
       // memory_failure: -EHWPOISON.
       case .poisonedAlready: Errno(rawValue: 133)
+      // write(2).
+      case .diskFull: .noSpace
       case .overlappingReservations: .invalidArgument
       // mmap(2), mprotect(2): EINVAL for addresses that are misaligned; access to non-canonical ones: EFAULT.
       case .notCanonical: .badAddress

@@ -34,6 +34,7 @@ extension Errno {
     case .noSuchProcess: "ESRCH"
     case .noFunction: "ENOSYS"
     case .argListTooLong: "E2BIG"
+    case .noSpace: "ENOSPC"
     default: "errno \(rawValue)"
     }
   }

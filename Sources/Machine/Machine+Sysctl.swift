@@ -87,13 +87,8 @@ extension Machine {
 
   /// `drop_caches`: 1 drops clean pages of files, 2 what slab can spare.
   func dropCaches(pages: Bool, slab: Bool) {
-    if pages {
-      users.dropCleanPages()
-      droppedCaches.pages += 1
-    }
-    if slab {
-      for node in memory.nodes { for shrinker in shrinkers { _ = shrinker.scan(on: node, shrinker.count(on: node)) } }
-      droppedCaches.slab += 1
-    }
+    reclaimCaches(pages: pages, slab: slab)
+    if pages { droppedCaches.pages += 1 }
+    if slab { droppedCaches.slab += 1 }
   }
 }

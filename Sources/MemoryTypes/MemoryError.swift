@@ -28,6 +28,8 @@ public enum MemoryError: Error, Hashable, Sendable {
   case reservedFrame(FrameNumber, region: String)
   /// The frame is held by something that alone may give it back: a page table, a process, the page cache.
   case frameInUse(FrameNumber, owner: String)
+  /// The files' disks have no room for this many bytes more.
+  case diskFull(ByteCount, capacity: ByteCount)
   // Making a machine
   case overlappingReservations(String, String)
   /// The host refused to map this many bytes of address space.
@@ -84,6 +86,7 @@ extension MemoryError: CustomStringConvertible {
       "the allocation at \(frame) is of \(allocated), not of \(given)"
     case .reservedFrame(let frame, let region): "\(frame) is reserved (\(region))"
     case .frameInUse(let frame, let owner): "\(frame) is held by \(owner)"
+    case .diskFull(let size, let capacity): "no room for \(size) on the files' disks, which hold \(capacity)"
     case .overlappingReservations(let a, let b): "reserved regions overlap: \(a) and \(b)"
     case .hostRefusedMapping(let size, let errno): "the host refused to map \(size) of address space (errno \(errno))"
     case .busy(let range, let reason): "\(range) cannot be isolated: \(reason)"

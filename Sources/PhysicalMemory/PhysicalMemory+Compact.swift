@@ -171,17 +171,6 @@ extension PhysicalMemory {
     return unsafe (zones[zone].node, zones[zone].kind)
   }
 
-  /// What is kept of all memory from those who could use it (`calculate_totalreserve_pages`), in frames.
-  public var totalReserve: Int {
-    (0..<zoneCount).reduce(0) { sum, zone in
-      unsafe zoneLocks[zone].lock()
-      defer { unsafe zoneLocks[zone].unlock() }
-      let marks = unsafe zones[zone].watermarks
-      let protection = (0..<6).reduce(0) { max($0, marks.protection[$1]) }
-      return unsafe sum + min(zones[zone].managed, protection + marks.high)
-    }
-  }
-
   /// Ends the boost of the watermarks of a node's zones, once kswapd has run; whether there was any.
   public func endBoosts(of node: NodeID) -> Bool {
     var ended = false

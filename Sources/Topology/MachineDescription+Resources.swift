@@ -12,11 +12,12 @@ extension MachineDescription {
   /// What occupies physical addresses, as `/proc/iomem` lists it: ascending, each behind the one that it lies in.
   ///
   /// Memory that firmware and devices leave is System RAM; what the kernel took of it before it counted is part of that.
+  /// - Parameter added: memory that was plugged in since the machine was made, in whole blocks.
   /// - Complexity: O(n log n) in the number of ranges and regions.
-  public var resources: [Resource] {
+  public func resources(adding added: [PhysicalRange] = []) -> [Resource] {
     let named = reserved.filter { !$0.description.isEmpty && $0.kind != .boot && $0.range.size.rawValue > 0 }
     var all = named.map { Resource(range: $0.range, name: $0.description, depth: 0) }
-    all += systemMemory.map { Resource(range: $0, name: "System RAM", depth: 0) }
+    all += (systemMemory + added).map { Resource(range: $0, name: "System RAM", depth: 0) }
     // Of two alike the first given holds the other.
     let sorted = all.enumerated().sorted { a, b in
       (a.element.range.start, b.element.range.end, a.offset) < (b.element.range.start, a.element.range.end, b.offset)

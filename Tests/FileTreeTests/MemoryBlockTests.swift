@@ -194,6 +194,8 @@ import Topology
     #expect(try served.attributes(Self.nodes + "node3/memory43").kind == .link)
     #expect(try served.text(block(43, "state")) == "online\n")
     #expect(try served.command("plug 2 128M at=0x1a0000000") == "0x1a0000000-0x1a7ffffff memory52\n")
+    // Inside the bridge's window.
+    #expect(try served.text("proc/iomem").contains("  1a0000000-1a7ffffff : System RAM\n"))
     for line in ["plug 7 128M", "plug 2 100M", "plug 2 128M at=0x1a0000000", "plug 2 0", "plug 2 64T at=0", "plug 2"] {
       #expect(failure { () throws(Errno) in try served.command(line) } != nil, "\(line)")
     }

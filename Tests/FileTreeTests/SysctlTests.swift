@@ -141,6 +141,56 @@ import Topology
     #expect(try thresholds() == [10000, 2])
   }
 
+  /// `drop_caches` frees what is clean and unmapped, and `dirty_bytes` says when a writer has to write back.
+  @Test func cachesAreDroppedAndDirtIsBounded() throws {
+    let served = try linux()
+    func number(_ path: String, _ label: String) throws -> Int { try #require(try served.text(path).value(label)) }
+    let cached = try number("proc/meminfo", "Cached:")
+    _ = try served.command("file create log")
+    _ = try served.command("file write log size=8M data=abc")
+    #expect(try number("proc/meminfo", "Dirty:") == 8192 && number("proc/meminfo", "Cached:") == cached + 8192)
+    try set(served, "drop_caches", "1")
+    #expect(try number("proc/meminfo", "Cached:") == cached + 8192, "what is dirty stays")
+    _ = try served.command("file sync log")
+    #expect(try number("proc/meminfo", "Dirty:") == 0)
+    try set(served, "drop_caches", "2")
+    #expect(try number("proc/meminfo", "Cached:") == cached + 8192, "2 is for slab alone")
+    try set(served, "drop_caches", "3")
+    #expect(try number("proc/meminfo", "Cached:") == cached)
+    #expect(try number("proc/vmstat", "drop_pagecache") == 2 && number("proc/vmstat", "drop_slab") == 2)
+
+    try set(served, "dirty_background_bytes", "65536")
+    try set(served, "dirty_bytes", "1048576")
+    let written = try number("proc/vmstat", "nr_written")
+    _ = try served.command("file write log size=8M data=abc")
+    #expect(try number("proc/meminfo", "Dirty:") <= 64, "the background has written back behind the line")
+    #expect(try number("proc/vmstat", "nr_written") >= written + 2048 - 16)
+    #expect(try served.command("check") == "no difference\n")
+  }
+
+  /// `compact_memory` makes whole blocks of what single movable frames are scattered over.
+  @Test func memoryIsCompacted() throws {
+    let served = try linux()
+    func wholeBlocks() -> Int {
+      served.machine.memory.drainLists()
+      return served.machine.memory.snapshot().nodes[1].zones.reduce(0) {
+        $0 + $1.freeByOrder[9] + 2 * $1.freeByOrder[10]
+      }
+    }
+    var lines: [String] = []
+    for index in 0..<8192 {
+      let line = try served.command("alloc node=1 type=movable owner=\(index % 16 == 0 ? "kept" : "gone")")
+      if index % 4096 == 0 { lines.append(line) }
+    }
+    _ = try served.command("free owner=gone")
+    let before = wholeBlocks()
+    try set(served, "compact_memory", "1")
+    #expect(wholeBlocks() >= before + 12)
+    #expect(try #require(try served.text("proc/vmstat").value("compact_isolated")) > 0)
+    #expect(try served.command("free owner=kept") == "freed 512 frames in 512 allocations\n")
+    #expect(try served.command("check") == "no difference\n")
+  }
+
   @Test func overcommitIsLimited() throws {
     let served = try linux()
     func limit() throws -> Int? { try served.text("proc/meminfo").value("CommitLimit:") }

@@ -114,7 +114,7 @@ import Topology
 
   /// Every address of memory is in one System RAM, or in what firmware or devices took of it.
   @Test(arguments: Preset.allCases) func resourcesNest(preset: Preset) throws {
-    let resources = preset.machine.resources
+    let resources = preset.machine.resources()
     var around: [PhysicalRange] = []
     for resource in resources {
       around.removeLast(around.count - resource.depth)

@@ -22,15 +22,20 @@ public final class MemoryFile: PageOwner {
   public internal(set) var size: UInt64
   /// Areas and descriptors that hold the file; its pages go with the last.
   var users = 0
-  /// What a regular file's disk has, by page index: whole pages. What it has not reads zero.
+  /// What a regular file's disk has, by page index: whole pages. What it has not reads zero. Changed by `UserMemory.setDisk` alone.
   var disk: [UInt64: [UInt8]] = [:]
   /// Pages that were evicted, and when (`workingset.c`'s shadow entries).
   var shadows: [UInt64: Shadow] = [:]
+  /// From how many shadows on those that can tell nothing any more are forgotten.
+  var shadowLimit = 4096
   struct Shadow {
     var node: Int
     var age: UInt64
     var wasWorking: Bool
   }
+  /// Pages in the order in which they were written to, oldest first from `written` on; those that are clean again are passed over.
+  private var writtenPages: [UInt64] = []
+  private var written = 0
   /// Pages in memory, by their index.
   private(set) var pages: [UInt64: FrameNumber] = [:]
   /// Policies by page range, ascending and disjoint: every process that maps the page goes by them (`shared_policy`).
@@ -45,6 +50,29 @@ public final class MemoryFile: PageOwner {
 
   @inline(__always) func page(_ index: UInt64) -> FrameNumber? { pages[index] }
   func setPage(_ index: UInt64, _ frame: FrameNumber?) { pages[index] = frame }
+  /// A page is dirty from now on. `isDirty` tells which still are, where the order has grown beyond the pages that there are.
+  func noteWritten(_ index: UInt64, isDirty: (FrameNumber) -> Bool) {
+    writtenPages.append(index)
+    guard writtenPages.count > 2 * pages.count + 1024 else { return }
+    var seen: Set<UInt64> = []
+    writtenPages = writtenPages[written...].filter { index in
+      guard let frame = pages[index], isDirty(frame) else { return false }
+      return seen.insert(index).inserted
+    }
+    written = 0
+  }
+
+  /// The page that was written to the longest ago, or one that was and is clean again; nil where none is left.
+  func takeOldestWritten() -> UInt64? {
+    guard written < writtenPages.count else {
+      writtenPages = []
+      written = 0
+      return nil
+    }
+    written += 1
+    return writtenPages[written - 1]
+  }
+
   /// In ascending order of their indices.
   var cachedIndices: [UInt64] { pages.keys.sorted() }
   /// How many pages are in memory.

@@ -18,9 +18,12 @@ public final class UserMemory {
   /// By node number.
   var lists: [NodeLists]
   public internal(set) var reclaimCounts = ReclaimCounts()
-  public var dirtyLimits = DirtyLimits()
   /// Files with disks that somebody holds, in the order in which they were made.
   var regularFiles: [MemoryFile] = []
+  /// Pages that the files' disks hold.
+  var diskPages = 0
+  /// What they hold together at most, in bytes: they lie in the host's memory.
+  public var diskCapacity: UInt64 = 4 << 30
   /// What reads of untouched private pages show: one frame of zeros for all.
   let zeroFrame: FrameNumber
   private(set) var processes: [ProcessID: Process] = [:]
@@ -239,6 +242,7 @@ public final class UserMemory {
     file.users -= 1
     if file.users > 0 { return }
     for index in file.cachedIndices { removeFromCache(file, index) }
+    diskPages -= file.disk.count
     if file.kind == .regular { regularFiles.removeAll { $0 === file } }
   }
 }

@@ -206,6 +206,9 @@ extension UserMemory {
     if unsafe record.pointee.flags.contains(.fileCache) {
       note(frame) { $0.dirtied += 1 }
       count(frame) { $0.dirty += 1 }
+      if let file = unsafe record.pointee.owner as? MemoryFile {
+        unsafe file.noteWritten(record.pointee.index) { unsafe records[$0].pointee.flags.contains(.dirty) }
+      }
     }
   }
 

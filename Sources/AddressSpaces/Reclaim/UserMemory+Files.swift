@@ -74,17 +74,22 @@ extension UserMemory {
 
   /// Writes `size` bytes at `offset`, those of `pattern` again and again, by way of the cache; the file grows where it must.
   ///
-  /// - Throws: `outOfMemory` where no frame is left for a page: the file is then as it was.
-  public func write(_ file: MemoryFile, offset: UInt64, size: UInt64, pattern: [UInt8], cpu: CPUID) throws(MemoryError)
-  {
+  /// - Parameter limits: how many pages may be dirty before the writer writes back, and before the background does.
+  /// - Throws: `outOfMemory` where no frame is left for a page, `diskFull` where the disks have no room for it: the file is then as it was.
+  public func write(
+    _ file: MemoryFile, offset: UInt64, size: UInt64, pattern: [UInt8], cpu: CPUID,
+    limits: (limit: Int, background: Int)
+  ) throws(MemoryError) {
     currentCPU = cpu
+    try checkRoom(file, offset: offset, size: size, pattern: pattern)
     let before = file.size
-    let limits = dirtyThresholds()
+    // What lies behind the last page of old can be dropped; of what lies before, the bytes are kept.
+    let firstNew = (before + 1 << pageShift - 1) >> pageShift
     var undo: [(index: UInt64, offset: UInt64, bytes: [UInt8])] = []
     do throws(MemoryError) {
       try forEachPart(offset, size) { (index, inPage, length) throws(MemoryError) in
         let frame = try cachedPage(file, index, cpu: cpu)
-        undo.append((index, inPage, read(frame, at: inPage, count: Int(length))))
+        undo.append((index, inPage, index >= firstNew ? [] : read(frame, at: inPage, count: Int(length))))
         let first = Int((index << pageShift + inPage - offset) % UInt64(pattern.count))
         write(Self.repeated(pattern, from: first, count: Int(length)), to: frame, at: inPage)
         markDirty(frame)
@@ -94,11 +99,15 @@ extension UserMemory {
     } catch {
       // What was written of it is taken back, in the cache or on the disk.
       for part in undo {
-        if let frame = file.page(part.index) {
+        if part.index >= firstNew {
+          removeFromCache(file, part.index)
+          setDisk(file, part.index, nil)
+        } else if let frame = file.page(part.index) {
           write(part.bytes, to: frame, at: part.offset)
-        } else if file.disk[part.index] != nil {
-          file.disk[part.index]!.replaceSubrange(
-            Int(part.offset)..<Int(part.offset) + part.bytes.count, with: part.bytes)
+          markDirty(frame)
+        } else if var bytes = file.disk[part.index] {
+          bytes.replaceSubrange(Int(part.offset)..<Int(part.offset) + part.bytes.count, with: part.bytes)
+          setDisk(file, part.index, bytes)
         }
       }
       file.size = before
@@ -111,6 +120,34 @@ extension UserMemory {
     var bytes = Array(pattern[first...])
     while bytes.count < count { bytes += pattern }
     return Array(bytes.prefix(count))
+  }
+
+  // MARK: The disks
+
+  /// The most that one reading or writing transfers, in bytes (read(2), write(2): MAX_RW_COUNT).
+  public static var largestTransfer: UInt64 { 0x7FFF_F000 }
+
+  /// Throws `diskFull` where the disks have no room for what a write would make them hold.
+  private func checkRoom(_ file: MemoryFile, offset: UInt64, size: UInt64, pattern: [UInt8]) throws(MemoryError) {
+    guard size > 0, pattern.contains(where: { $0 != 0 }) else { return }
+    func lacks() -> Bool {
+      var fresh = lists.indices.reduce(0) { $0 + pageUse(of: NodeID($1)).dirty }
+      for index in offset >> pageShift...(offset + size - 1) >> pageShift where file.disk[index] == nil { fresh += 1 }
+      return UInt64(diskPages + fresh) << pageShift > diskCapacity
+    }
+    guard lacks() else { return }
+    // Dirty pages may have their place already: known once they are written.
+    for file in regularFiles { sync(file) }
+    if lacks() { throw .diskFull(ByteCount(size), capacity: ByteCount(diskCapacity)) }
+  }
+
+  /// What a disk has of a page; nothing where that is all zeros.
+  private func setDisk(_ file: MemoryFile, _ index: UInt64, _ bytes: [UInt8]?) {
+    if let bytes, bytes.contains(where: { $0 != 0 }) {
+      if file.disk.updateValue(bytes, forKey: index) == nil { diskPages += 1 }
+    } else if file.disk.removeValue(forKey: index) != nil {
+      diskPages -= 1
+    }
   }
 
   // MARK: Writeback
@@ -137,7 +174,7 @@ extension UserMemory {
       mapping.space.table.change(
         mapping.address, mapping.address + 1 << pageShift, removing: [.dirty, .writable], inserting: [])
     }
-    file.disk[index] = read(frame, at: 0, count: 1 << Int(pageShift))
+    setDisk(file, index, read(frame, at: 0, count: 1 << Int(pageShift)))
     clearDirty(frame)
     note(frame) { $0.written += 1 }
     reclaimCounts.pagedOut += 1 << (pageShift - 10)
@@ -153,16 +190,16 @@ extension UserMemory {
   }
 
   /// A writer beyond the limit writes pages back until what is dirty is less than half between both limits (`balance_dirty_pages`).
-  private func balanceDirty(_ limits: (hard: Int, background: Int)) {
+  private func balanceDirty(_ limits: (limit: Int, background: Int)) {
     let dirty = lists.indices.reduce(0) { $0 + pageUse(of: NodeID($1)).dirty }
-    if dirty > limits.hard { writeBackDirty(downTo: (limits.hard + limits.background) / 2) }
+    if dirty > limits.limit { writeBackDirty(downTo: (limits.limit + limits.background) / 2) }
   }
 
-  /// Writes the oldest files' pages back until no more than that many are dirty.
+  /// Writes pages back, those of the oldest files and of each those written to the longest ago, until no more than that many are dirty.
   private func writeBackDirty(downTo limit: Int) {
     var dirty = lists.indices.reduce(0) { $0 + pageUse(of: NodeID($1)).dirty }
     for file in regularFiles where dirty > limit {
-      for index in file.cachedIndices where dirty > limit {
+      while dirty > limit, let index = file.takeOldestWritten() {
         guard let frame = file.page(index) else { continue }
         // SAFETY: a frame of this machine.
         guard unsafe records[frame].pointee.flags.contains(.dirty) else { continue }
@@ -173,36 +210,7 @@ extension UserMemory {
   }
 
   /// Behind a line: what is dirty beyond the background limit goes to the disks (`wb_over_bg_thresh`).
-  public func flushInBackground() {
-    if regularFiles.isEmpty { return }
-    let limit = dirtyThresholds().background
-    writeBackDirty(downTo: limit)
+  public func flushInBackground(beyond limit: Int) {
+    if !regularFiles.isEmpty { writeBackDirty(downTo: limit) }
   }
-
-  /// How many pages may be dirty before writers, and before the background, write them back (`domain_dirty_limits`).
-  public func dirtyThresholds() -> (hard: Int, background: Int) {
-    // Free memory beyond the reserves, and what files have in memory (`global_dirtyable_memory`).
-    var available = 0
-    for node in physical.nodes {
-      guard let totals = physical.totals(of: node) else { continue }
-      available += totals.free - totals.highFree
-    }
-    for node in lists.indices { available += lists[node].count(.inactiveFile) + lists[node].count(.activeFile) }
-    available = max(0, available - physical.totalReserve)
-    func pages(_ bytes: UInt64, _ percent: Int) -> Int {
-      bytes > 0 ? Int((bytes + 1 << pageShift - 1) >> pageShift) : available * percent / 100
-    }
-    let hard = pages(dirtyLimits.bytes, dirtyLimits.percent)
-    var background = pages(dirtyLimits.backgroundBytes, dirtyLimits.backgroundPercent)
-    if background >= hard { background = hard / 2 }
-    return (hard, background)
-  }
-}
-
-/// `dirty_ratio`, `dirty_bytes` and their background twins: of each pair the bytes count where they are not 0.
-public struct DirtyLimits: Equatable, Sendable {
-  public var percent = 20
-  public var bytes: UInt64 = 0
-  public var backgroundPercent = 10
-  public var backgroundBytes: UInt64 = 0
 }

@@ -176,6 +176,14 @@ extension UserMemory {
     let node = unsafe Int(record.pointee.node)
     lists[node].age += 1
     let wasWorking = unsafe record.pointee.flags.contains(.workingSet)
+    if file.shadows.count >= file.shadowLimit {
+      // What was evicted longer ago than there are pages in memory would come back as if it were new.
+      file.shadows = file.shadows.filter { _, shadow in
+        let pages = lists[shadow.node].count(.activeFile) + lists[shadow.node].count(.inactiveFile)
+        return lists[shadow.node].age &- shadow.age <= UInt64(pages)
+      }
+      file.shadowLimit = max(4096, 2 * file.shadows.count)
+    }
     file.shadows[index] = MemoryFile.Shadow(node: node, age: lists[node].age, wasWorking: wasWorking)
     removeFromCache(file, index)
   }

@@ -14,6 +14,9 @@ extension Verb {
   private static let offset = Parameter("offset", .number(0...largestFile), "the first byte; 0 if not given")
   private static let cpu = Parameter("cpu", .number(0...UInt64(Int32.max)), "the CPU that asks; 0 if not given")
 
+  /// What one word transfers of that many bytes: the rest is left, as by read(2) and write(2).
+  private static func transferred(_ size: UInt64) -> UInt64 { min(size, UserMemory.largestTransfer) }
+
   private static func size(_ meaning: String) -> Parameter { Parameter("size", .number(0...largestFile), meaning) }
 
   private static func file(_ arguments: borrowing Arguments, _ machine: Machine) throws -> MemoryFile {
@@ -43,14 +46,15 @@ extension Verb {
 
   private static let fileRead = Verb(
     "file read", positional: [name], required: 1,
-    keys: [offset, size("bytes; up to the end if not given"), cpu],
+    keys: [offset, size("bytes, at most 2147479552; up to the end if not given"), cpu],
     summary: "reads a file by way of the page cache",
     execute: { arguments, machine in
       let file = try file(arguments, machine)
       let cpu = try cpu(arguments, machine)
       var count: UInt64 = 0
       try machine.users.read(
-        file, offset: arguments.number("offset") ?? 0, size: arguments.number("size") ?? file.size, cpu: cpu
+        file, offset: arguments.number("offset") ?? 0, size: transferred(arguments.number("size") ?? file.size),
+        cpu: cpu
       ) { count += UInt64($1.count) }
       return count
     },
@@ -59,7 +63,7 @@ extension Verb {
   private static let fileWrite = Verb(
     "file write", positional: [name], required: 1,
     keys: [
-      offset, size("bytes; as many as data= has if not given"),
+      offset, size("bytes, at most 2147479552; as many as data= has if not given"),
       Parameter("data", .word, "what to write, again and again up to size=; a byte of zero if not given"), cpu,
     ],
     summary: "writes a file by way of the page cache",
@@ -69,7 +73,7 @@ extension Verb {
       let data = arguments.token("data").map { Array($0.text.utf8) } ?? [0]
       guard !data.isEmpty else { throw Refusal(.invalidArgument, "data= is empty") }
       let offset = arguments.number("offset") ?? 0
-      let size = arguments.number("size") ?? UInt64(data.count)
+      let size = transferred(arguments.number("size") ?? UInt64(data.count))
       guard size <= largestFile, offset <= largestFile - size else {
         throw Refusal(.fileTooLarge, "offset= and size= reach beyond \(largestFile) bytes")
       }

@@ -28,7 +28,7 @@ extension Machine {
   public func write(_ file: MemoryFile, offset: UInt64, size: UInt64, pattern: [UInt8], cpu: CPUID) throws(MemoryError)
   {
     background.mayBeDirty = true
-    try users.write(file, offset: offset, size: size, pattern: pattern, cpu: cpu)
+    try users.write(file, offset: offset, size: size, pattern: pattern, cpu: cpu, limits: dirtyThresholds())
   }
 
   /// Recomputes what is counted, of memory and of its pages; a sentence for each difference.

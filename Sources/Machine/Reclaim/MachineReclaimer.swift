@@ -75,7 +75,7 @@ extension Machine {
   private func workInBackground() {
     if background.mayBeDirty {
       background.mayBeDirty = false
-      users.flushInBackground()
+      users.flushInBackground(beyond: dirtyThresholds().background)
     }
     for (node, order) in background.take() {
       let wasBoosted = runKswapd(node)

@@ -130,6 +130,52 @@ import Topology
     #expect(machine.verify() == [])
   }
 
+  /// What does not fit on the disks is refused, and changes nothing; zeros take no room.
+  @Test func disksAreBounded() throws {
+    let small = try SmallMachine([32])
+    let machine = small.machine
+    small.users.diskCapacity = 100 * small.page
+    let file = try #require(machine.createFile("full", size: 0))
+    func write(_ offset: UInt64, _ pages: UInt64, _ byte: UInt8) throws {
+      try machine.write(file, offset: offset, size: pages * small.page, pattern: [byte], cpu: CPUID(0))
+    }
+    let full = MemoryError.diskFull(ByteCount(101 * small.page), capacity: ByteCount(100 * small.page))
+    #expect(throws: full) { try write(0, 101, 7) }
+    #expect(file.size == 0 && file.cachedPages == 0)
+    try write(0, 100, 7)
+    // What has its place already may be written again, what has not may not.
+    try write(0, 100, 8)
+    #expect(throws: (any Error).self) { try write(99 * small.page, 2, 9) }
+    #expect(try content(small, file) == [UInt8](repeating: 8, count: 100 * Int(small.page)))
+    try write(50 * small.page, 200, 0)
+    small.users.sync(file)
+    machine.reclaimCaches(pages: true, slab: false)
+    try write(300 * small.page, 50, 5)
+    #expect(throws: (any Error).self) { try write(400 * small.page, 1, 5) }
+    #expect(machine.verify() == [])
+    #expect(machine.removeFile("full"))
+    let next = try #require(machine.createFile("next", size: 0))
+    try machine.write(next, offset: 0, size: 100 * small.page, pattern: [1], cpu: CPUID(0))
+    #expect(machine.verify() == [])
+  }
+
+  /// A low limit makes a writer write back at every few pages, in the order in which they were written.
+  @Test func writersWriteBackInOrder() throws {
+    let small = try SmallMachine([64])
+    let machine = small.machine
+    machine.set(.dirtyBytes, to: 16 * Int(small.page))
+    machine.set(.dirtyBackgroundBytes, to: 8 * Int(small.page))
+    let file = try #require(machine.createFile("log", size: 0))
+    for round in 0..<3 {
+      try machine.write(
+        file, offset: 0, size: 4000 * small.page, pattern: Self.pattern(round), cpu: CPUID(0))
+      #expect(small.users.pageUse(of: NodeID(0)).dirty <= 16)
+    }
+    #expect(small.users.nodeEvents(of: NodeID(0)).written >= 3 * 3984)
+    #expect(try content(small, file) == expected(2, 4000 * Int(small.page)))
+    #expect(machine.verify() == [])
+  }
+
   /// What a process writes to a file that it maps reaches the disk, also when reclaim takes the page.
   @Test func mappedFilesAreWritten() throws {
     let small = try SmallMachine([16])
