@@ -3,7 +3,7 @@ internal import MemoryTypes
 
 /// Host address space that reads zero until it is written, costs nothing until then, and is given back with the value.
 ///
-/// Huge pages of the host are kept out, so that what is committed is exactly what was touched.
+/// Huge pages of the host are kept out, so that what is committed is exactly what was touched, but where they are asked for.
 @safe struct HostMapping: ~Copyable, @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   /// Bytes; a multiple of the host's page.
@@ -11,8 +11,9 @@ internal import MemoryTypes
 
   enum Access { case none, readWrite }
 
+  /// - Parameter isHuge: for what is looked up at random: 2 MiB are committed at a touch, and one entry of the host's TLB serves them.
   /// - Throws: `hostRefusedMapping` with mmap(2)'s errno.
-  init(size: Int, access: Access) throws(MemoryError) {
+  init(size: Int, access: Access, isHuge: Bool = false) throws(MemoryError) {
     let rounded = max(HostMapping.page, (size + HostMapping.page - 1) & ~(HostMapping.page - 1))
     let protection = access == .none ? PROT_NONE : PROT_READ | PROT_WRITE
     // SAFETY: no fixed address is asked for, so that nothing that is mapped already can be replaced.
@@ -20,7 +21,7 @@ internal import MemoryTypes
     guard let address = unsafe address, unsafe address != MAP_FAILED else {
       throw .hostRefusedMapping(ByteCount(UInt64(rounded)), errno: errno)
     }
-    unsafe madvise(address, rounded, MADV_NOHUGEPAGE)
+    unsafe madvise(address, rounded, isHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE)
     unsafe base = address
     self.size = rounded
   }

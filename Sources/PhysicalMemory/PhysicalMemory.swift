@@ -76,7 +76,8 @@ public import Topology
     self.frameSize = frameSize
     (layout, store) = try Self.place(description, spans, frameSize)
     bytes = PhysicalBytes(store)
-    tableMapping = try HostMapping(size: FrameTable.wordsSize(limit: layout.reachLimit) * 2, access: .readWrite)
+    tableMapping = try HostMapping(
+      size: FrameTable.wordsSize(limit: layout.reachLimit) * 2, access: .readWrite, isHuge: true)
     blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
     table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
     let tracks = watched && description.settings.pageOwner

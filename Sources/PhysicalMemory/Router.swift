@@ -67,26 +67,27 @@ struct Router: ~Copyable, @unchecked Sendable {
   func rebuild(_ description: MachineDescription, _ layout: MachineLayout) {
     let parts = layout.zones.enumerated().flatMap { index, zone in zone.present.map { (frames: $0, zone: index) } }
       .sorted { $0.frames.lowerBound < $1.frames.lowerBound }
+    for part in plan.allParts { sections.fill(sections(of: part.frames), 0) }
     plan.set(parts)
-    sections.clear()
     for part in parts {
-      let first = part.frames.lowerBound >> sectionShift
-      let last = (part.frames.upperBound - 1) >> sectionShift
-      for section in first...last {
-        let whole =
-          part.frames.lowerBound <= section << sectionShift && part.frames.upperBound >= (section + 1) << sectionShift
-        sections[section] = whole ? UInt16(part.zone + 1) : Self.mixed
-      }
+      let touched = sections(of: part.frames)
+      sections.fill(touched, UInt16(part.zone + 1))
+      // Only the first and the last may be others' as well.
+      if part.frames.lowerBound != touched.lowerBound << sectionShift { sections[touched.lowerBound] = Self.mixed }
+      if part.frames.upperBound != touched.upperBound << sectionShift { sections[touched.upperBound - 1] = Self.mixed }
     }
     setLists(description, layout, populated: layout.zones.map { !$0.present.isEmpty }, cpusAreKnown: false)
+  }
+
+  /// The sections that frames lie in.
+  private func sections(of frames: Range<Int>) -> Range<Int> {
+    frames.lowerBound >> sectionShift..<(frames.upperBound - 1) >> sectionShift + 1
   }
 
   /// Notes that whole sections of frames are a zone's now; with no zone: nobody's. All zones are locked.
   func move(_ frames: Range<Int>, to zone: Int?) {
     plan.move(frames, to: zone)
-    for section in frames.lowerBound >> sectionShift..<frames.upperBound >> sectionShift {
-      sections[section] = zone.map { UInt16($0 + 1) } ?? 0
-    }
+    sections.fill(sections(of: frames), zone.map { UInt16($0 + 1) } ?? 0)
   }
 
   /// Follows zones that have got their first memory or lost their last (`build_all_zonelists`). All zones are locked.
@@ -180,8 +181,7 @@ struct Router: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Sets all to 0, touching what is not.
-  func clear() { for index in 0..<count where self[index] != 0 { self[index] = 0 } }
+  func fill(_ range: Range<Int>, _ value: UInt16) { for index in range { self[index] = value } }
 }
 
 /// Zones, best first, as they stand in a table that may change meanwhile.

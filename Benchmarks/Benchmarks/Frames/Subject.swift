@@ -39,7 +39,7 @@ struct Own: Subject {
       name: "benchmark", summary: "", architecture: .x86_64,
       cpus: (0..<cpus).map { CPU(id: CPUID($0), package: 0, die: 0, core: $0, thread: 0, node: node) }, caches: [],
       nodes: [Node(id: node, memory: [memory], kind: .dram)], distances: [[10]], reserved: [], performance: [],
-      memoryBlockSize: .mib(128), settings: Settings())
+      memoryBlockSize: bytes < 64 << 30 ? .mib(128) : .gib(2), settings: Settings())
   }
 
   @inline(__always)
