@@ -84,6 +84,9 @@ public final class Machine: @unchecked Sendable {
     return try body()
   }
 
+  /// How often the machine was booted: once, and at each `reset`.
+  public private(set) var boots = 1
+
   /// A line takes effect now. The caller holds `lock`.
   public func beginLine() { line &+= 1 }
 
@@ -95,6 +98,7 @@ public final class Machine: @unchecked Sendable {
     // Spaces go before the kernel whose half they share, and their frames before all memory becomes free.
     for pid in users.pids { if let process = users.process(pid) { users.exit(process) } }
     booted = nil
+    boots += 1
     power = DevicePower()
     memoryBlocks = MemoryBlocks(description)
     addedMemory = []

@@ -34,7 +34,7 @@ struct ReplayCommand: ParsableCommand {
     }
     let running = try startMachine(try settings.machine(machine))
     let interpreter = Interpreter(running)
-    var log = RecordedLog(running.users)
+    var log = RecordedLog(running)
     var text = TextBuffer(capacity: 1 << 16)
     while let line = readLine(strippingNewline: true) {
       if RecordedLog.isRecorded(line) {

@@ -29,6 +29,21 @@ import Translation
     #expect(console.differences == [])
   }
 
+  /// A table that users may not enter is cached by a CPU, and comes to be one that they may: the fault that finds this out drops what is
+  /// cached of the way.
+  @Test func tablesComeToAllowMore() throws {
+    let console = try Console()
+    let frame = try console.address("alloc")
+    _ = try console.answer("map 0x10000000000 \(frame) flags=PRESENT|WRITABLE")
+    #expect(try console.answer("[pid 1] load(0x10000000000, 1)").contains("SIGSEGV"))
+    let map = "mmap(0x10000001000, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+    _ = try console.answer("[pid 1] " + map)
+    #expect(try console.answer("[pid 1] store(0x10000001000, \"A\")").contains("= 1 faults=1"))
+    #expect(try console.answer("[pid 1] load(0x10000002000, 1)").contains("faults=1"))
+    #expect(try console.answer("[pid 1] load(0x10000000000, 1)").contains("SIGSEGV"))
+    #expect(console.differences == [])
+  }
+
   @Test(arguments: [Preset.fourNode, .i386HighMemory, .aarch64, .riscv64])
   func everyFormatMapsEveryPageSizeAndGivesItsTablesBack(preset: Preset) throws {
     let console = try Console(preset)

@@ -1,4 +1,5 @@
-public import AddressSpaces
+internal import AddressSpaces
+public import Machine
 internal import MemoryTypes
 
 /// Carries out what a real program did, from the log that strace(1) (`-f`, `-o`) or valgrind's lackey (`--trace-mem=yes`) made of it.
@@ -7,7 +8,10 @@ internal import MemoryTypes
 /// process becomes a process of the machine when it first appears. Descriptors stand for files of their own, as large as what is mapped of
 /// them. Calls that are not about memory are skipped and counted.
 public struct RecordedLog {
-  private let memory: UserMemory
+  private let machine: Machine
+  /// Of which boot of the machine the processes and files are: a reset takes them away.
+  private var boot = 0
+  private var memory: UserMemory { machine.users }
   /// The machine's process of each recorded one; -1: of a log that names none.
   private var processes: [Int: ProcessID] = [:]
   private var files: [FileKey: MemoryFile] = [:]
@@ -32,7 +36,7 @@ public struct RecordedLog {
     public var signals: UInt64 = 0
   }
 
-  public init(_ memory: UserMemory) { self.memory = memory }
+  public init(_ machine: Machine) { self.machine = machine }
 
   /// Whether a line is one of a recorded log rather than of a script: lackey's, or a call with its result.
   public static func isRecorded(_ line: some StringProtocol) -> Bool {
@@ -49,6 +53,12 @@ public struct RecordedLog {
 
   /// Carries out a line. Answers what came of it where that is not what was recorded.
   public mutating func take(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
+    if boot != machine.boots {
+      boot = machine.boots
+      processes = [:]
+      files = [:]
+      unfinished = [:]
+    }
     if let access = Self.access(line) {
       touch(access)
       return nil

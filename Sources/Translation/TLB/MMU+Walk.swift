@@ -64,7 +64,18 @@ extension MMU {
         if denied & executeBit != 0 { flags.remove(.executable) }
         if denied & format.deniesUserBit != 0 { flags.remove(.user) }
         let isUnrestricted = flags == own
-        guard permits(flags, kind, user: user) else { return fault(.permission, level, on: cpu) }
+        guard permits(flags, kind, user: user) else {
+          if found, denied != 0 {
+            // What was cached of the way may have come to allow more since: a fault drops it (Intel SDM vol. 3, 4.10.4.1).
+            for upper in 1..<format.levels {
+              let number = position &>> format.shifts[upper]
+              unsafe state.pointee.walks[upper].remove(
+                number, tag: CPUState.tag(number, stamp: walkStamp, level: upper))
+            }
+            return walk(address, kind, user: user, on: cpu)
+          }
+          return fault(.permission, level, on: cpu)
+        }
         var used = raw | format.accessedBit
         flags.insert(.accessed)
         if kind == .write {

@@ -1,13 +1,36 @@
 import AddressSpaces
+import Machine
 import MemoryTypes
 import Testing
+import Topology
 
 @testable import Commands
 
 @Suite struct RecordedLogTests {
+  private func machine() throws -> Machine {
+    var description = Preset.fourNode.machine
+    description.settings.profile = .linux
+    description.settings.aslr = false
+    return try Machine(description)
+  }
+
+  /// A reset takes a log's processes and files away; what it says next makes new ones, and the machine ends in peace.
+  @Test func survivesAReset() throws {
+    let line = "7  mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE, 3</lib>, 0) = 0x7f1200000000"
+    let machine = try machine()
+    var log = RecordedLog(machine)
+    for _ in 0..<3 {
+      #expect(try log.take(line) == nil)
+      #expect(machine.users.pids.map(\.rawValue) == [1, 2])
+      #expect(machine.verify() == [])
+      machine.reset()
+    }
+  }
+
   @Test func carriesOutWhatStraceSaw() throws {
-    let memory = try CallMachine().memory
-    var log = RecordedLog(memory)
+    let machine = try machine()
+    var memory: UserMemory { machine.users }
+    var log = RecordedLog(machine)
     let lines = [
       "8325  execve(\"/usr/bin/ls\", [\"ls\"], 0x7ffd0 /* 12 vars */) = 0",
       "8325  brk(NULL)                         = 0x55d0c0f00000",
@@ -40,8 +63,9 @@ import Testing
   }
 
   @Test func mapsWhatLackeyTouches() throws {
-    let memory = try CallMachine().memory
-    var log = RecordedLog(memory)
+    let machine = try machine()
+    var memory: UserMemory { machine.users }
+    var log = RecordedLog(machine)
     for line in [
       "==77== Lackey, an example Valgrind tool", "I  04000a30,3", " L 1ffefff800,8", " S 04222cac,8", " M 04222fff,2",
     ] {
