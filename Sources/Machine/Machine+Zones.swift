@@ -40,8 +40,10 @@ extension Machine {
     var dirtyable = usage.node[.nrActiveFile] + usage.node[.nrInactiveFile]
     for node in memory.snapshot().nodes { dirtyable += max(0, Int(node.free.rawValue) - Self.reserve(node)) }
     let page = Int(memory.frameSize.bytes.rawValue)
+    // A number of bytes without a sign, whose sum wraps near its end as Linux's does.
     func pages(bytes: Int, ratio: Int) -> Int {
-      bytes > 0 ? (bytes + page - 1) / page : ratio * page / 100 * dirtyable / page
+      if bytes == 0 { return ratio * page / 100 * dirtyable / page }
+      return Int((UInt(bitPattern: bytes) &+ UInt(page - 1)) / UInt(page))
     }
     let limit = pages(bytes: sysctls[.dirtyBytes], ratio: sysctls[.dirtyRatio])
     var background = pages(bytes: sysctls[.dirtyBackgroundBytes], ratio: sysctls[.dirtyBackgroundRatio])

@@ -155,7 +155,7 @@ extension AddressSpace {
   private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64
   {
     if fixed { return hint }
-    let lowest = memory.limits.lowestAddress
+    let lowest = min(memory.limits.lowestAddress, layout.userEnd)
     if length > layout.userEnd - lowest { throw .outOfMemory }
     if hint != 0 {
       let address = (hint &+ alignment &- 1) & ~(alignment &- 1)
