@@ -5,8 +5,11 @@ struct BitTreeShape: Sendable {
   let levels: Int
   /// The first word of each level, from the leaves up.
   let offsets: InlineArray<5, Int>
-  /// Words that a tree takes.
+  /// Words that a tree takes, those of the leaves first.
   let words: Int
+  var leafWords: Int { (leaves + 63) >> 6 }
+  /// Words of the levels above the leaves'.
+  var upperWords: Int { words - leafWords }
 
   /// Traps above 2^30 leaves (2 PiB of 2 MiB blocks).
   init(leaves: Int) {
@@ -33,12 +36,25 @@ struct BitTreeShape: Sendable {
 /// All operations cost the number of levels at most (3 up to 512 GiB of blocks). Zeroed memory is the empty set.
 struct BitTree {
   let words: HostArray<UInt64>
-  /// Where this tree's words begin.
+  /// Where the words of the leaves begin.
   let base: Int
+  /// Where those of the levels above would begin if the leaves' were in front of them: trees share few pages at the top, and none below.
+  let upper: Int
   let shape: BitTreeShape
 
+  /// `upper`: where the words of the levels above the leaves' begin.
   @inline(__always)
-  private func index(_ level: Int, _ word: Int) -> Int { unsafe base + shape.offsets[unchecked: level] + word }
+  init(words: HostArray<UInt64>, base: Int, upper: Int, shape: BitTreeShape) {
+    self.words = words
+    self.base = base
+    self.upper = upper - shape.leafWords
+    self.shape = shape
+  }
+
+  @inline(__always)
+  private func index(_ level: Int, _ word: Int) -> Int {
+    unsafe (level == 0 ? base : upper) + shape.offsets[unchecked: level] + word
+  }
 
   @inline(__always)
   func contains(_ leaf: Int) -> Bool { words[base + leaf >> 6] >> UInt64(leaf & 63) & 1 != 0 }

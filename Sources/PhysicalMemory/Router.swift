@@ -40,10 +40,10 @@ struct Router: ~Copyable, @unchecked Sendable {
     for (index, node) in nodes.enumerated() { nodeIndices[node.id.rawValue] = Int16(index) }
     self.nodeIndices = nodeIndices
     cpuCounts = nodes.map { node in description.cpus.count { $0.node == node.id } }
-    // At most 4096 sections, of a block at least, unless those were larger than what is plugged at once.
+    // At most 2048 sections, of a block at least: a page of the host, which is all that making a machine touches of them.
     let limit = layout.reachLimit
     var shift = 9
-    while limit >> shift > 1 << 12, 2 << shift <= max(512, layout.blockFrames) { shift += 1 }
+    while limit >> shift >= 1 << 11 { shift += 1 }
     sectionShift = shift
     let sectionCount = limit >> shift + 1
     let cpuCount = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
@@ -84,10 +84,20 @@ struct Router: ~Copyable, @unchecked Sendable {
     frames.lowerBound >> sectionShift..<(frames.upperBound - 1) >> sectionShift + 1
   }
 
-  /// Notes that whole sections of frames are a zone's now; with no zone: nobody's. All zones are locked.
+  /// Notes that frames are a zone's now; with no zone: nobody's. All zones are locked.
   func move(_ frames: Range<Int>, to zone: Int?) {
     plan.move(frames, to: zone)
-    sections.fill(sections(of: frames), zone.map { UInt16($0 + 1) } ?? 0)
+    let parts = plan.allParts
+    for section in sections(of: frames) {
+      let all = section << sectionShift..<(section + 1) << sectionShift
+      let holders = parts.filter { $0.frames.overlaps(all) }
+      if let only = holders.first {
+        let isWhole = holders.count == 1 && only.frames.clamped(to: all) == all
+        sections[section] = isWhole ? UInt16(only.zone + 1) : Self.mixed
+      } else {
+        sections[section] = 0
+      }
+    }
   }
 
   /// Follows zones that have got their first memory or lost their last (`build_all_zonelists`). All zones are locked.

@@ -35,13 +35,26 @@ extension Zone {
     return buddyTree(mobility(ofBlock: block), order).contains(leaf(frame, order))
   }
 
-  /// Hands the zone the largest chunks, which it never had: they are movable, as all is at first, and merge with nothing. Their metadata is
-  /// not even read, so that no page of it is touched.
+  /// Hands the zone whole blocks that it never had, the largest chunks that fit: they are movable, as all is at first, and merge with
+  /// nothing. Metadata is written without being read, so that the host brings each page of it once.
   mutating func seedChunks(_ frames: Range<Int>) {
-    let order = Zone.maximumOrder
-    buddyTree(1, order).insert(leaf(frames.lowerBound, order)..<leaf(frames.upperBound, order))
-    unsafe buddyMask[unchecked: 1] |= 1 << UInt16(order - 9)
-    addChunks(1, order, frames.count >> order)
+    var frame = frames.lowerBound
+    while frame < frames.upperBound {
+      let left = frames.upperBound - frame
+      let order = min(largestOrder(at: frame), 63 - left.leadingZeroBitCount)
+      let count = order == Zone.maximumOrder ? left >> order : 1
+      let first = leaf(frame, order)
+      buddyTree(1, order).insert(first..<first + count)
+      unsafe buddyMask[unchecked: 1] |= 1 << UInt16(order - 9)
+      addChunks(1, order, count)
+      frame += count << order
+    }
+  }
+
+  /// The order of the largest chunk that may begin at a frame.
+  @inline(__always)
+  func largestOrder(at frame: Int) -> Int {
+    frame == 0 ? Zone.maximumOrder : min(frame.trailingZeroBitCount, Zone.maximumOrder)
   }
 
   /// Frees a chunk, merging it with its buddies as far as they are free. The free count is the caller's.

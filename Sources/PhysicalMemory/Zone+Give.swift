@@ -33,18 +33,26 @@ extension Zone {
     giveParts(frame, count << 9)
   }
 
-  /// Hands the zone frames to manage that it never had.
+  /// Hands a zone that is just being made frames to manage; none of them are another part's neighbours.
   mutating func seed(_ frames: Range<Int>) {
-    free += frames.count
-    managed += frames.count
-    handedOver += frames.count
-    let size = 1 << Zone.maximumOrder
-    let first = (frames.lowerBound + size - 1) & ~(size - 1)
-    let last = frames.upperBound & ~(size - 1)
-    guard first < last else { return giveParts(frames.lowerBound, frames.count) }
+    countNew(frames.count)
+    let first = min((frames.lowerBound + 511) & ~511, frames.upperBound)
+    let last = max(first, frames.upperBound & ~511)
     giveParts(frames.lowerBound, first - frames.lowerBound)
     seedChunks(first..<last)
     giveParts(last, frames.upperBound - last)
+  }
+
+  /// Hands the zone frames to manage beside those that it has.
+  mutating func extend(_ frames: Range<Int>) {
+    countNew(frames.count)
+    giveParts(frames.lowerBound, frames.count)
+  }
+
+  private mutating func countNew(_ frames: Int) {
+    free += frames
+    managed += frames
+    handedOver += frames
   }
 
   /// Gives back frames block by block, whole powers of two at once. The free count is the caller's.
@@ -60,8 +68,7 @@ extension Zone {
         frame += part
         left -= part
       } else {
-        let order = min(
-          frame == 0 ? Zone.maximumOrder : frame.trailingZeroBitCount, 63 - left.leadingZeroBitCount, Zone.maximumOrder)
+        let order = min(largestOrder(at: frame), 63 - left.leadingZeroBitCount)
         giveChunk(frame, order)
         frame += 1 << order
         left -= 1 << order

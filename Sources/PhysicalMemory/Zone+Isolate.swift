@@ -79,7 +79,7 @@ extension Zone {
   mutating func add(_ frames: Range<Int>) {
     presentFrames += frames.count
     present = MachineLayout.joined(present + [frames])
-    seed(frames)
+    extend(frames)
   }
 
   /// Whether every frame of the range is free, isolated or not.

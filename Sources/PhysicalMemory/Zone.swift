@@ -45,12 +45,15 @@ struct Zone: ~Copyable {
   var discardableCount = 0
   private let treeWords: HostArray<UInt64>
   private let classShape: BitTreeShape
+  private let classPlaces: TreePlaces
   /// Classes that have a block, a bit each, by mobility.
   var classMask = InlineArray<4, UInt16>(repeating: 0)
 
   // The buddy system
   private let buddyShapes: InlineArray<12, BitTreeShape>
-  private let buddyOffsets: InlineArray<12, Int>
+  private let buddyPlaces: InlineArray<12, TreePlaces>
+  /// From a mobility's buddy trees to the next's.
+  private let buddyStride: TreePlaces
   /// Orders that have a free chunk, a bit each (bit 0 is order 9), by mobility.
   var buddyMask = InlineArray<4, UInt16>(repeating: 0)
 
@@ -89,13 +92,26 @@ struct Zone: ~Copyable {
   /// `Mobility`'s, and isolation (Linux's MIGRATE_ISOLATE).
   static let mobilities = 4
 
+  /// Words of trees: of their leaves, and of what is above these, which lies apart.
+  struct TreePlaces {
+    var leaves = 0
+    var upper = 0
+  }
+
   /// Words of metadata that a zone over these frames takes, and where its parts begin.
+  ///
+  /// The trees of a mobility's orders lie side by side, the few words of the large orders together, behind the upper levels of all of them,
+  /// and the movable ones first: making a machine of any size touches about as many pages.
   struct Layout {
     let blocks: Int
     let firstBlock: Int
     let classShape: BitTreeShape
+    /// Where the class trees begin; two more of their shape follow.
+    let classPlaces: TreePlaces
     var buddyShapes: InlineArray<12, BitTreeShape>
-    var buddyOffsets = InlineArray<12, Int>(repeating: 0)
+    /// Where the trees of movable memory begin, by order.
+    var buddyPlaces = InlineArray<12, TreePlaces>(repeating: TreePlaces())
+    let buddyStride: TreePlaces
     let usedOffset: Int
     let mobilityOffset: Int
     let treesOffset: Int
@@ -107,16 +123,23 @@ struct Zone: ~Copyable {
       firstBlock = reach.lowerBound >> 9
       blocks = max(1, (reach.upperBound - 1) >> 9 - firstBlock + 1)
       classShape = BitTreeShape(leaves: blocks)
-      // The class trees, then two more of the same shape, then the buddy trees.
-      var words = classShape.words * (Zone.mobilities * Zone.classes + 2)
       buddyShapes = InlineArray(repeating: classShape)
-      for order in 9...Zone.maximumOrder {
+      var stride = TreePlaces()
+      for order in (9...Zone.maximumOrder).reversed() {
         let leaves = (reach.upperBound - 1) >> order - reach.lowerBound >> order + 1
         let shape = BitTreeShape(leaves: max(1, leaves))
         buddyShapes[order - 9] = shape
-        buddyOffsets[order - 9] = words
-        words += shape.words * Zone.mobilities
+        buddyPlaces[order - 9] = stride
+        stride.leaves += shape.leafWords
+        stride.upper += shape.upperWords
       }
+      buddyStride = stride
+      // The buddy trees' upper levels, their leaves, and so for the class trees and two more of the same shape.
+      let classTrees = Zone.mobilities * Zone.classes + 2
+      for order in 9...Zone.maximumOrder { buddyPlaces[order - 9].leaves += stride.upper * Zone.mobilities }
+      let buddyWords = (stride.upper + stride.leaves) * Zone.mobilities
+      classPlaces = TreePlaces(leaves: buddyWords + classShape.upperWords * classTrees, upper: buddyWords)
+      let words = classPlaces.leaves + classShape.leafWords * classTrees
       usedOffset = blocks * 64
       mobilityOffset = usedOffset + (blocks * 2 + 63) & ~63
       treesOffset = mobilityOffset + (blocks + 63) & ~63
@@ -145,11 +168,13 @@ struct Zone: ~Copyable {
     unsafe blockMobility = HostArray(metadata + layout.mobilityOffset, count: layout.blocks)
     unsafe treeWords = HostArray(metadata + layout.treesOffset, count: layout.treeWords)
     classShape = layout.classShape
+    classPlaces = layout.classPlaces
     buddyShapes = layout.buddyShapes
-    buddyOffsets = layout.buddyOffsets
+    buddyPlaces = layout.buddyPlaces
+    buddyStride = layout.buddyStride
     let classTrees = Zone.mobilities * Zone.classes
-    occupied = BitTree(words: treeWords, base: classShape.words * classTrees, shape: classShape)
-    discardable = BitTree(words: treeWords, base: classShape.words * (classTrees + 1), shape: classShape)
+    occupied = Self.classTree(classTrees, treeWords, classPlaces, classShape)
+    discardable = Self.classTree(classTrees + 1, treeWords, classPlaces, classShape)
   }
 
   /// The first frame, and the first behind the last (`zone_start_pfn`, `zone_end_pfn`): 0 and 0 without memory.
@@ -185,18 +210,30 @@ struct Zone: ~Copyable {
     registered.insert(cpu, at: registered.firstIndex { $0 > cpu } ?? registered.count)
   }
 
+  @inline(__always)
+  private static func classTree(
+    _ index: Int, _ words: HostArray<UInt64>, _ places: TreePlaces, _ shape: BitTreeShape
+  ) -> BitTree {
+    BitTree(
+      words: words, base: places.leaves + index * shape.leafWords, upper: places.upper + index * shape.upperWords,
+      shape: shape)
+  }
+
   /// The blocks of a mobility with 2^index to 2^(index+1) - 1 free frames.
   @inline(__always)
   func classTree(_ mobility: Int, _ index: Int) -> BitTree {
-    BitTree(words: treeWords, base: (mobility * Zone.classes + index) * classShape.words, shape: classShape)
+    Self.classTree(mobility * Zone.classes + index, treeWords, classPlaces, classShape)
   }
 
   /// The free chunks of an order; a leaf is a chunk's number less that of the zone's first.
   @inline(__always)
   func buddyTree(_ mobility: Int, _ order: Int) -> BitTree {
-    let shape = unsafe buddyShapes[unchecked: order - 9]
+    let place = unsafe buddyPlaces[unchecked: order - 9]
+    // Movable, the second, lies first.
+    let turn = mobility ^ 1
     return unsafe BitTree(
-      words: treeWords, base: buddyOffsets[unchecked: order - 9] + mobility * shape.words, shape: shape)
+      words: treeWords, base: place.leaves + turn * buddyStride.leaves,
+      upper: place.upper + turn * buddyStride.upper, shape: buddyShapes[unchecked: order - 9])
   }
 
   /// The mobility of the zone's block `block` (counted from its first).
