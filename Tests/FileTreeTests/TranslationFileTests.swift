@@ -52,7 +52,19 @@ import Translation
         """), "\(text)")
     #expect(text.contains("RW         PSE     GLB NX pud\n"), "the map of memory, in pages of 1 GiB: \(text)")
     for name in ["vmalloc() Area", "Kernel stacks", "MMIO"] { #expect(text.contains("---[ \(name) ]---\n")) }
+    for name in ["End of Low Kernel Mapping", "vmalloc() End"] { #expect(!text.contains(name), "no such on x86-64") }
     #expect(text.contains("RW PWT PCD         GLB NX pte\n"), "devices")
+  }
+
+  @Test(arguments: [
+    (Preset.aarch64, "Linear Mapping start", ["Linear Mapping end", "vmalloc() area", "vmalloc() end"]),
+    (.riscv64, "Linear mapping", ["vmalloc() area", "vmalloc() end"]),
+    (.i386HighMemory, "User Space", ["Kernel Mapping", "vmalloc() Area", "vmalloc() End"]),
+  ])
+  func partsAreCalledAsEachArchitectureCallsThem(preset: Preset, first: String, rest: [String]) throws {
+    let name = preset == .i386HighMemory ? "page_tables/kernel" : "kernel_page_tables"
+    let headings = try Served(preset).text("sys/kernel/debug/" + name).lines.filter { $0.hasPrefix("---[") }
+    #expect(headings == ([first] + rest + ["Kernel stacks", "Kernel stacks end", "MMIO"]).map { "---[ \($0) ]---" })
   }
 
   @Test(arguments: [Preset.fourNode, .i386HighMemory, .aarch64, .riscv64])

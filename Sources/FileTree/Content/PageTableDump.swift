@@ -5,7 +5,11 @@ internal import Translation
 /// entries that follow one another at one level with the same bits, and a heading where a part of the space begins.
 struct PageTableDump: ~Copyable {
   private let format: PageFormat
-  private let markers: [(start: UInt64, name: StaticString)]
+  /// What lies below is left out.
+  private let first: UInt64
+  /// The bits that tell one run of entries from the next: those that a line shows, on x86 all but the address.
+  private let shown: UInt64
+  private var markers: [(start: UInt64, name: StaticString)]
   private var marker = 0
   /// The entries that the next line is about; nil before the first.
   private var run: Run?
@@ -23,27 +27,46 @@ struct PageTableDump: ~Copyable {
   init(_ format: PageFormat, from first: UInt64) {
     self.format = format
     let layout = format.layout
-    let x86 = format.architecture == .x86_64 || format.architecture == .i386
-    var markers: [(UInt64, StaticString)] = x86 ? [(0, "User Space")] : []
+    let (map, heap) = (layout.physicalMap, layout.kernelHeap)
+    self.first = first
+    // `address_markers` of each architecture; those that end a part are where it has them.
+    switch format.architecture {
+    case .x86_64:
+      shown = .max
+      markers = [
+        (0, "User Space"), (layout.kernel.first.rawValue, "Kernel Space"), (map.first.rawValue, "Low Kernel Mapping"),
+        (heap.first.rawValue, "vmalloc() Area"),
+      ]
+    case .i386:
+      shown = .max
+      markers = [
+        (0, "User Space"), (layout.kernel.first.rawValue, "Kernel Mapping"), (heap.first.rawValue, "vmalloc() Area"),
+        (heap.last.rawValue &+ 1, "vmalloc() End"),
+      ]
+    case .aarch64:
+      // PTE_GP, PTE_CONT, PTE_PXN and PTE_UXN; the twelve low bits but for bit 5
+      shown = 1 << 50 | 7 << 52 | 0xFDF
+      markers = [
+        (map.first.rawValue, "Linear Mapping start"), (map.last.rawValue &+ 1, "Linear Mapping end"),
+        (heap.first.rawValue, "vmalloc() area"), (heap.last.rawValue &+ 1, "vmalloc() end"),
+      ]
+    case .riscv64:
+      // _PAGE_SOFT is bit 8 alone
+      shown = 0x1FF
+      markers = [
+        (map.first.rawValue, "Linear mapping"), (heap.first.rawValue, "vmalloc() area"),
+        (heap.last.rawValue &+ 1, "vmalloc() end"),
+      ]
+    }
     markers += [
-      (layout.kernel.first.rawValue, "Kernel Space"),
-      (
-        layout.physicalMap.first.rawValue,
-        x86 ? "Low Kernel Mapping" : format.architecture == .aarch64 ? "Linear Mapping start" : "Linear mapping"
-      ),
-      (layout.physicalMap.last.rawValue &+ 1, x86 ? "End of Low Kernel Mapping" : "Linear Mapping end"),
-      (layout.kernelHeap.first.rawValue, x86 ? "vmalloc() Area" : "vmalloc() area"),
-      (layout.kernelHeap.last.rawValue &+ 1, x86 ? "vmalloc() End" : "vmalloc() end"),
       (layout.kernelStacks.first.rawValue, "Kernel stacks"),
       (layout.kernelStacks.last.rawValue &+ 1, "Kernel stacks end"), (layout.mmio.first.rawValue, "MMIO"),
     ]
-    self.markers = markers.enumerated().sorted { ($0.element.0, $0.offset) < ($1.element.0, $1.offset) }.map(\.element)
-      .filter { $0.0 >= first }
   }
 
   /// The table's own half.
   mutating func note(entriesOf table: PageTable, into text: inout TextBuffer) {
-    table.forEachEntry { note($0, into: &text) }
+    table.forEachEntry { if $0.address.rawValue >= first { note($0, into: &text) } }
   }
 
   /// A half in which nothing is mapped.
@@ -54,11 +77,13 @@ struct PageTableDump: ~Copyable {
 
   /// `note_page`.
   private mutating func note(_ entry: TableEntry, into text: inout TextBuffer) {
-    let bits = entry.raw & ~format.leafAddressMasks[entry.level]
+    let bits = entry.raw & ~format.leafAddressMasks[entry.level] & shown
     let address = entry.address.rawValue
     let begins = nextMarker.map { address >= $0 } ?? false
     if let run {
-      if bits == run.bits, entry.level == run.level, entry.effective == run.effective, !begins { return }
+      // what the tables on the way leave of it is looked at on x86 alone
+      let isSame = bits == run.bits && entry.level == run.level && (shown != .max || entry.effective == run.effective)
+      if isSame, !begins { return }
       print(run, end: address, into: &text)
       printMarkers(upTo: address, into: &text)
     } else {
@@ -185,7 +210,7 @@ struct PageTableDump: ~Copyable {
 
   /// `pte_bits` (arch/riscv/mm/ptdump.c).
   private func printRISCV(_ run: Run, into text: inout TextBuffer) {
-    text.append(run.bits >> 8 & 3 != 0 ? " RSW" : "    ")
+    text.append(run.bits >> 8 & 1 != 0 ? " RSW" : "    ")
     for (place, letter) in "DAGUXWRV".utf8.enumerated() {
       text.append(byte: 0x20)
       text.append(byte: run.bits >> UInt64(7 - place) & 1 != 0 ? letter : UInt8(ascii: "."))

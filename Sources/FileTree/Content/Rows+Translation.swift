@@ -42,7 +42,7 @@ extension Table {
     dump(
       "kernel_page_tables", "arch/arm64/mm/ptdump.c, arch/riscv/mm/ptdump.c note_page", exists: { !isX86($0) }
     ) { machine, text in
-      var dump = PageTableDump(machine.format, from: machine.format.layout.kernel.first.rawValue)
+      var dump = PageTableDump(machine.format, from: machine.format.layout.physicalMap.first.rawValue)
       dump.note(entriesOf: machine.kernelTable, into: &text)
       dump.finish(into: &text)
     },
