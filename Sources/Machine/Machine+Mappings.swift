@@ -48,5 +48,5 @@ extension Machine {
   }
 
   /// Nanoseconds since the machine began, as far as its events have a cost.
-  public var clock: UInt64 { users.mmu.shootdowns.nanoseconds }
+  public var clock: UInt64 { users.mmu.shootdownCost }
 }

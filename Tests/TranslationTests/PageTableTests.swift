@@ -53,6 +53,26 @@ struct PageTableTests {
     #expect(table.tableCount == 1 && memory.inUse.count == 2)
   }
 
+  @Test func tablesComeAndGoOnTheCPUThatActs() throws {
+    let mmu = try MMU(cpuCount: 8, kernel: kernel)
+    let space = try PageTable(space: 2, kernel: kernel, enforcesWriteXorExecute: true, cpu: CPUID(7))
+    try mmu.attach(space)
+    try space.map(
+      VirtualAddress(0x4000_0000), to: frames(0x4_0000, 512), flags: [.present, .user], cpu: CPUID(1))
+    space.cpu = CPUID(5)
+    try space.unmap(PageRange(VirtualAddress(0x4000_0000))).now(mmu, from: CPUID(2))
+    #expect(memory.takenOn.suffix(4).map(\.rawValue) == [7, 1, 1, 5], "root, two tables, and that of the split")
+    try space.unmap(PageRange(VirtualAddress(0x4000_1000), pageCount: 511)).now(mmu, from: CPUID(3))
+    #expect(memory.givenBackOn.map(\.rawValue) == [3, 3, 3])
+    try space.map(VirtualAddress(0x1000), to: frames(1, 1), flags: [.present, .user], cpu: CPUID(1))
+    var batch = FlushBatch()
+    try space.unmap(PageRange(VirtualAddress(0x1000))).batch(into: &batch)
+    batch.now(mmu, from: CPUID(4))
+    #expect(memory.givenBackOn.map(\.rawValue) == [3, 3, 3, 4, 4, 4])
+    mmu.detach(space, from: CPUID(6))
+    #expect(space.cpu == CPUID(6), "where the root goes back")
+  }
+
   @Test func whatIsRefusedLeavesNoTrace() throws {
     let user: PageFlags = [.present, .user]
     func refuses(

@@ -11,9 +11,9 @@ struct StaleTranslationTests {
   @Test(arguments: PageFormat.all) func nothingStaleIsUsedAfterAnAcknowledgedFlush(format: PageFormat) throws {
     // the steps go to several machines, so that histories begin anew
     let steps = stepCount(4500)
-    for seed in UInt64(1)...3 {
+    for seed in UInt64(1)...4 {
       var machine = try StaleMachine(format: format, seed: seed)
-      for step in 0..<steps / 3 {
+      for step in 0..<steps / 4 {
         if let difference = try machine.step() {
           Issue.record("\(format), seed \(seed), step \(step): \(difference)")
           return
@@ -46,6 +46,8 @@ struct StaleMachine {
   let cpuCount = StaleTranslationTests.cpuCount
   /// Positions, in base pages, at which larger pages fit.
   let spread: UInt64
+  /// Some machines have base pages alone, so that what is done for these in a way of its own goes on being done.
+  let hasLargePages: Bool
 
   /// Holds a noncopyable batch between steps.
   final class BatchBox {
@@ -68,6 +70,7 @@ struct StaleMachine {
     loaded = Array(repeating: -1, count: StaleTranslationTests.cpuCount)
     random = SplitMix64(seed: seed)
     spread = format.basePages(level: 1)
+    hasLargePages = seed % 4 != 2
     for i in spaces.indices { try open(i) }
   }
 
@@ -141,7 +144,8 @@ struct StaleMachine {
     let isFree = (start..<start + count).allSatisfy { models[index][$0] == nil }
     do throws(MemoryError) {
       try table(index).map(
-        address(start, index), to: FrameRange(start: FrameNumber(from), count: FrameCount(count)), flags: flags)
+        address(start, index), to: FrameRange(start: FrameNumber(from), count: FrameCount(count)), flags: flags,
+        sizes: hasLargePages ? .largest : .base)
     } catch {
       precondition(!isFree, "refused without reason: \(error)")
       return
@@ -166,7 +170,8 @@ struct StaleMachine {
     case 2:
       if index == spaces.count, flags.contains([.writable, .executable]) { return }
       obligation = try table.protect(
-        PageRange(start, pageCount: count), flags: flags, holes: .skipped, merging: random.next() % 2 == 0)
+        PageRange(start, pageCount: count), flags: flags, holes: .skipped,
+        merging: hasLargePages && random.next() % 2 == 0)
       for i in first..<first + count {
         models[index][i]?.flags.subtract(.permissions)
         models[index][i]?.flags.formUnion(flags.intersection(.permissions))
@@ -176,7 +181,9 @@ struct StaleMachine {
       let frame = FrameNumber(1 + random.next() % 4096)
       obligation = try table.replace(start, with: frame, flags: flags)
       models[index][first] = ModelPage(frame: frame.rawValue, flags: flags)
-    default: obligation = try table.merge(PageRange(start, pageCount: count))
+    default:
+      if !hasLargePages { return }
+      obligation = try table.merge(PageRange(start, pageCount: count))
     }
     guard let due = obligation.take() else { return }
     let origin = cpu()

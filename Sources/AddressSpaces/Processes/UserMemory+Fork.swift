@@ -113,7 +113,7 @@ extension UserMemory {
 
   func tearDown(_ space: AddressSpace) {
     // CPUs that have the space loaded leave it first: what follows needs no flush.
-    mmu.detach(space.table.pages)
+    mmu.detach(space.table.pages, from: currentCPU)
     while let area = space.areas.lowest {
       // What lies in one area at a time: the call cannot fail, as nothing is split.
       do throws(CallError) { try space.unmapAligned(area.start, area.end) } catch { preconditionFailure("\(error)") }

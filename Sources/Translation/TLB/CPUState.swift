@@ -11,7 +11,7 @@
     var serial: UInt64 = 0
     var stamp: UInt64 = 0
     var walkStamp: UInt64 = 0
-    /// The context's generation up to which this CPU has flushed.
+    /// The context's generation up to which this CPU has flushed. The loaded slot's own, and its `walkStamp`, lie in `CPUFront`.
     var seen: UInt64 = 0
   }
 
@@ -23,15 +23,13 @@
   /// SAFETY: the MMU's, this CPU's own.
   let front: UnsafeMutablePointer<CPUFront>
   var slot = 0
-  /// Levels of which entries may be cached, as a bit set.
-  var cachedLevels: UInt64 = 0
   var lastStamp: UInt64 = 2
-  var lastWalkStamp: UInt64 = 1
   var nextSlot = 0
   /// The index of the loaded space's context: 0, the kernel's, where none is loaded.
-  var context = 0
-  /// Runs a kernel thread on a borrowed space: not to be disturbed for changes of it.
-  var isLazy = false
+  var context: Int {
+    get { unsafe front.pointee.context }
+    nonmutating set { unsafe front.pointee.context = newValue }
+  }
   /// Has translated something, or loaded a space: the kernel's changes concern it.
   var isActive = false
   var slots = InlineArray<6, Slot>(repeating: Slot())
@@ -57,9 +55,9 @@
   }
 
   @inline(__always) mutating func newWalkStamp() -> UInt64 {
-    if lastWalkStamp == Self.stampLimit { restartStamps() }
-    lastWalkStamp &+= 1
-    return lastWalkStamp
+    if unsafe front.pointee.lastWalkStamp == Self.stampLimit { restartStamps() }
+    unsafe front.pointee.lastWalkStamp &+= 1
+    return unsafe front.pointee.lastWalkStamp
   }
 
   /// Empties all caches and begins the stamps again; every slot gets its own.
@@ -73,22 +71,31 @@
     kernelStamp = 2
     kernelWalkStamp = 1
     lastStamp = 2
-    lastWalkStamp = 1
+    unsafe front.pointee.lastWalkStamp = 1
+    putBack()
     for i in 0..<Self.slotCount {
       lastStamp += 1
-      lastWalkStamp += 1
+      unsafe front.pointee.lastWalkStamp += 1
       slots[i].stamp = lastStamp
-      slots[i].walkStamp = lastWalkStamp
+      slots[i].walkStamp = unsafe front.pointee.lastWalkStamp
     }
-    refreshTags()
+    takeOut()
   }
 
-  /// To be called where the loaded space or its stamps have changed.
-  @inline(__always) mutating func refreshTags() {
+  /// Hands the loaded slot to `front`: where the loaded space or the slot has changed.
+  @inline(__always) func takeOut() {
     // SAFETY: a slot is always below `slotCount`.
     let loaded = unsafe slots[unchecked: slot]
     unsafe front.pointee.userTag = context == 0 ? CPUFront.noTag : loaded.stamp << 3 | 1
     unsafe front.pointee.userWalkTag = context == 0 ? CPUFront.noTag : loaded.walkStamp << 3 | 2
+    unsafe front.pointee.seen = loaded.seen
+  }
+
+  /// Takes back what `front` has of the loaded slot: before the slot is read or changed.
+  @inline(__always) mutating func putBack() {
+    if context == 0 { return }
+    slots[slot].walkStamp = unsafe front.pointee.userWalkTag >> 3
+    slots[slot].seen = unsafe front.pointee.seen
   }
 
   /// Forgets all of the space in a slot, cached table entries included.
@@ -97,8 +104,9 @@
     let stamp = newStamp()
     slots[slot].stamp = stamp
     let walkStamp = newWalkStamp()
+    putBack()
     slots[slot].walkStamp = walkStamp
-    refreshTags()
+    takeOut()
     counters.fullFlushes += 1
   }
 
@@ -108,10 +116,11 @@
       let stamp = newStamp()
       slots[i].stamp = stamp
       let walkStamp = newWalkStamp()
+      putBack()
       slots[i].walkStamp = walkStamp
+      takeOut()
     }
     renewKernelStamps()
-    refreshTags()
     counters.fullFlushes += 1
   }
 
@@ -132,10 +141,9 @@
     kernelWalkStamp = walkStamp
   }
 
-  @inline(__always) mutating func renewWalks(slot: Int) {
+  /// Forgets the table entries of the loaded space.
+  mutating func renewWalks() {
     let walkStamp = newWalkStamp()
-    // SAFETY: a slot is always below `slotCount`.
-    unsafe slots[unchecked: slot].walkStamp = walkStamp
-    refreshTags()
+    if context != 0 { unsafe front.pointee.userWalkTag = walkStamp << 3 | 2 }
   }
 }

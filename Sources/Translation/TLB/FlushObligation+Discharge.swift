@@ -3,13 +3,17 @@ public import MemoryTypes
 extension FlushObligation {
   /// Flushes now, on every CPU that has the space loaded, and waits until each has acknowledged. Traps for a CPU that is
   /// not there.
-  @discardableResult
+  @inlinable @inline(__always) @discardableResult
   public consuming func now(_ mmu: MMU, from cpu: CPUID) -> ShootdownReport {
-    precondition(cpu.rawValue >= 0 && cpu.rawValue < mmu.cpuCount, "no such CPU")
-    if freesTables == false, pageCount == 1, context > 0, mmu.flushHere(context, start, from: cpu.rawValue) {
+    if freedTables == .max && pageCount == 1 && context > 0 && mmu.flushHere(context, start, from: cpu.rawValue) {
       discard self
       return ShootdownReport(acknowledged: 0, nanoseconds: 0)
     }
+    return nowInGeneral(mmu, from: cpu)
+  }
+
+  @usableFromInline consuming func nowInGeneral(_ mmu: MMU, from cpu: CPUID) -> ShootdownReport {
+    precondition(cpu.rawValue >= 0 && cpu.rawValue < mmu.cpuCount, "no such CPU")
     var report = ShootdownReport(acknowledged: 0, nanoseconds: 0)
     if context >= 0, !isEmpty {
       let order = mmu.order(
@@ -17,18 +21,19 @@ extension FlushObligation {
       // a lazy CPU may still walk by its own accord: it is spared only where no table goes (Linux: info->freed_tables)
       report = mmu.carryOut(order, from: cpu.rawValue, sparingLazy: !freesTables)
     }
-    settle()
+    settle(on: cpu)
     return report
   }
 
   /// Puts the flush off until each CPU next uses or loads the space: it then forgets all of the space. Where tables wait
   /// to be given back there is no putting off, and the flush is done now.
+  @inlinable @inline(__always)
   public consuming func deferred(_ mmu: MMU, from cpu: CPUID) {
-    if freesTables {
-      now(mmu, from: cpu)
+    if freedTables == .max {
+      if context >= 0 && pageCount > 0 { mmu.deferFlush(context: context) }
+      discard self
     } else {
-      if context >= 0, pageCount > 0 { mmu.deferFlush(context: context) }
-      settle()
+      _ = nowInGeneral(mmu, from: cpu)
     }
   }
 
@@ -39,7 +44,7 @@ extension FlushObligation {
 }
 
 extension MMU {
-  @inline(__always) func deferFlush(context: Int) {
+  @usableFromInline func deferFlush(context: Int) {
     // SAFETY: a context in an obligation is attached.
     unsafe contexts[context].generation &+= 1
     unsafe shared.pointee.epoch &+= 1
@@ -88,7 +93,7 @@ extension MMU {
       }
     }
     obligation.moveTables(to: &freedTables)
-    obligation.settle()
+    obligation.withoutCPUs()
   }
 
   /// Flushes all that waits, on every CPU that has the space loaded, and waits until each has acknowledged.
@@ -104,7 +109,7 @@ extension MMU {
     }
     if freedTables != .max {
       let head = freedTables
-      unsafe frames?._withUnsafeGuaranteedRef { $0.free(listFrom: head) }
+      unsafe frames?._withUnsafeGuaranteedRef { $0.free(listFrom: head, cpu: cpu) }
     }
     discard self
     return report

@@ -15,61 +15,57 @@ extension MMU {
     if unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch {
       let number = raw &>> pageShift
       let word = unsafe front.pointee.find(number, tag: number << 19 | front.pointee.userTag)
-      // no demand is met by 0 but the kernel's to read, whose pages have flags all the same
-      if word != 0 && Demand(kind, user: user).isMet(by: word) {
+      let demand = Demand(kind, user: user)
+      if word == 0 { return accessFurther(address, kind, user: user, on: cpu.rawValue, demand) }
+      if demand.isMet(by: word) {
         unsafe front.pointee.hits &+= 1
         let mask: UInt64 = 1 &<< pageShift &- 1
         return .success(PhysicalAddress(word & ~mask | raw & mask))
       }
     }
-    return accessFurther(address, kind, user: user, on: cpu.rawValue)
+    return accessInGeneral(address, kind, user: user, on: cpu.rawValue)
   }
 
-  /// An access that the first-level cache of base pages has not served: mostly by the second level, or by a walk of one entry below a
-  /// cached table entry to a page like the last.
+  /// An access to the users' half that the first-level cache of base pages does not know, by a CPU that has nothing to make up for: served
+  /// by the second level, or by a walk of one entry below a cached table entry to a page like the last, or else in the general way.
   @usableFromInline @inline(never)
-  func accessFurther(_ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int) -> AccessResult {
+  func accessFurther(
+    _ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int, _ demand: Demand
+  ) -> AccessResult {
     // SAFETY: the CPU's number was checked; a cached entry of level 1 leads to a table of ours, the index is within it.
     let front = unsafe fronts + cpu
     let raw = address.rawValue
-    if unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch {
-      let number = raw &>> pageShift
-      let tag = unsafe number << 19 | front.pointee.userTag
-      let demand = Demand(kind, user: user)
-      let mask: UInt64 = 1 &<< pageShift &- 1
-      // what it holds and does not allow this is replaced in the general way
-      if unsafe front.pointee.find(number, tag: tag) == 0 {
-        let second = unsafe front.pointee.findSecond(number, tag: tag)
-        if second != 0 {
-          if demand.isMet(by: second) {
-            unsafe front.pointee.secondHits &+= 1
-            unsafe front.pointee.insertFirst(number, tag: tag, word: second)
-            return .success(PhysicalAddress(second & ~mask | raw & mask))
-          }
-        } else {
-          let table = raw &>> tableShift
-          let pair = unsafe front.pointee.walks + Int(truncatingIfNeeded: (table & front.pointee.walkMask) &<< 1)
-          // bit 10: a table of ours; bits 0 to 3: something is denied on the way
-          if unsafe pair[0] == table << 19 | front.pointee.userWalkTag && pair[1] & 0x40F == 0x400 {
-            let entries = unsafe frames.entries((pair[1] & ~0xFFF) &>> pageShift)
-            let entry = unsafe entries[Int(truncatingIfNeeded: number & entryMask)]
-            let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
-            if unsafe entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word) {
-              unsafe front.pointee.quickWalks &+= 1
-              unsafe front.pointee.insertFirst(number, tag: tag, word: word)
-              unsafe front.pointee.insertSecond(number, tag: tag, word: word)
-              return .success(PhysicalAddress(word & ~mask | raw & mask))
-            }
-          }
+    let number = raw &>> pageShift
+    let tag = unsafe number << 19 | front.pointee.userTag
+    let mask: UInt64 = 1 &<< pageShift &- 1
+    let second = unsafe front.pointee.findSecond(number, tag: tag)
+    if second == 0 {
+      let table = raw &>> tableShift
+      let pair = unsafe front.pointee.walks + Int(truncatingIfNeeded: (table & front.pointee.walkMask) &<< 1)
+      let way = unsafe pair[1]
+      // bit 10: a table of ours; bits 0 to 3: something is denied on the way
+      if unsafe pair[0] == table << 19 | front.pointee.userWalkTag && way & 0x40F == 0x400 {
+        let entries = unsafe (memory + Int(truncatingIfNeeded: way & ~0xFFF)).assumingMemoryBound(to: UInt64.self)
+        let entry = unsafe entries[Int(truncatingIfNeeded: number & entryMask)]
+        let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
+        if unsafe entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word) {
+          unsafe front.pointee.quickWalks &+= 1
+          unsafe front.pointee.insertFirst(number, tag: tag, word: word)
+          unsafe front.pointee.insertSecond(number, tag: tag, word: word)
+          return .success(PhysicalAddress(word & ~mask | raw & mask))
         }
       }
+    } else if demand.isMet(by: second) {
+      unsafe front.pointee.secondHits &+= 1
+      unsafe front.pointee.insertFirst(number, tag: tag, word: second)
+      return .success(PhysicalAddress(second & ~mask | raw & mask))
     }
     return accessInGeneral(address, kind, user: user, on: cpu)
   }
 
   /// Every access that is not of the common kind.
-  @inline(never)
-  private func accessInGeneral(_ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int) -> AccessResult {
+  @usableFromInline @inline(never)
+  func accessInGeneral(_ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int) -> AccessResult {
     guard format.isCanonical(address) else { return fault(.notCanonical, format.rootLevel, on: cpu) }
     // SAFETY: the caller has checked the CPU's number; a loaded context is attached.
     let state = unsafe cpus + cpu
@@ -105,7 +101,7 @@ extension MMU {
   @inline(never)
   private func lookupFurther(_ position: UInt64, stamp: UInt64, _ state: UnsafeMutablePointer<CPUState>) -> UInt64 {
     // SAFETY: `state` is one of `cpus`; levels are below 5.
-    let levels = unsafe state.pointee.cachedLevels
+    let levels = unsafe state.pointee.front.pointee.cachedLevels
     for level in 1..<format.levels where levels &>> UInt64(level) & 1 != 0 {
       let number = position &>> format.shifts[level]
       let found = unsafe state.pointee.first[level].find(number, tag: CPUState.tag(number, stamp: stamp, level: level))

@@ -41,6 +41,7 @@ extension MMU {
   /// once. Throws `noSuchCPU`.
   public func cachedTranslations(on cpu: CPUID) throws(MemoryError) -> [CachedTranslation] {
     try check(cpu)
+    unsafe cpus[cpu.rawValue].putBack()
     let state = unsafe cpus[cpu.rawValue]
     var found: Set<CachedTranslation> = []
     func add(_ tag: UInt64, _ word: UInt64) {

@@ -15,6 +15,11 @@ public import MemoryTypes
   public var acknowledged: Int
   /// What asking them has cost on the machine's clock.
   public var nanoseconds: UInt64
+
+  @inlinable init(acknowledged: Int, nanoseconds: UInt64) {
+    self.acknowledged = acknowledged
+    self.nanoseconds = nanoseconds
+  }
 }
 
 extension MMU {
@@ -50,34 +55,40 @@ extension MMU {
       scattered: nil)
   }
 
-  /// Flushes a base page of a users' half where no other CPU has the space loaded; false leaves it to the general way.
-  @inline(__always)
+  /// Flushes a base page of a users' half where this CPU alone has the space loaded; false leaves it to the general way, with nothing done.
+  @usableFromInline @inline(never)
   func flushHere(_ context: Int, _ start: VirtualAddress, from origin: Int) -> Bool {
-    // SAFETY: CPUs and contexts are checked by callers; levels and slots are in bounds.
-    let bit: UInt64 = 1 &<< UInt64(origin)
-    if maskWords != 1 { return false }
-    let holders = unsafe masks[context]
-    if holders & ~bit != 0 { return false }
+    precondition(UInt(bitPattern: origin) < UInt(bitPattern: cpuCount), "no such CPU")
+    // SAFETY: a context in an obligation is attached, the CPU was checked.
+    if unsafe maskWords != 1 || masks[context] != 1 &<< UInt64(origin) { return false }
     let generation = unsafe contexts[context].generation
-    if holders != 0 {
-      let state = unsafe cpus + origin
-      let slot = unsafe state.pointee.slot
-      if unsafe state.pointee.slots[unchecked: slot].seen != generation || state.pointee.cachedLevels & ~1 != 0
-        || !hasUsualCaches
-      {
-        return false
-      }
-      unsafe state.pointee.slots[unchecked: slot].seen = generation &+ 1
-      let number = start.rawValue &>> pageShift
-      let front = unsafe fronts + origin
-      unsafe front.pointee.remove(number, tag: number << 19 | front.pointee.userTag)
-      if dropsWalks { unsafe state.pointee.renewWalks(slot: slot) }
-      unsafe state.pointee.counters.pagesFlushed &+= 1
-      unsafe totals.pointee.localPages &+= 1
-    }
+    if unsafe !forget(start.rawValue &>> pageShift, of: fronts + origin, from: generation, origin) { return false }
     unsafe contexts[context].generation = generation &+ 1
-    unsafe totals.pointee.single &+= 1
-    unsafe totals.pointee.avoided &+= UInt64(cpuCount &- 1)
+    unsafe fronts[origin].ownPages &+= 1
+    return true
+  }
+
+  /// Forgets a base page of the loaded space on a CPU that has done all before this `generation`; false where it has not, or where more
+  /// than base pages may be cached, with nothing done.
+  @inline(__always)
+  private func forget(
+    _ number: UInt64, of front: UnsafeMutablePointer<CPUFront>, from generation: UInt64, _ cpu: Int
+  ) -> Bool {
+    // SAFETY: `front` is that of the CPU.
+    if unsafe front.pointee.seen != generation || front.pointee.cachedLevels & ~1 != 0 || !hasUsualCaches {
+      return false
+    }
+    unsafe front.pointee.seen = generation &+ 1
+    unsafe front.pointee.remove(number, tag: number << 19 | front.pointee.userTag)
+    if dropsWalks {
+      let stamp = unsafe front.pointee.lastWalkStamp
+      if stamp == CPUState.stampLimit {
+        unsafe cpus[cpu].renewWalks()
+      } else {
+        unsafe front.pointee.lastWalkStamp = stamp &+ 1
+        unsafe front.pointee.userWalkTag = (stamp &+ 1) << 3 | 2
+      }
+    }
     return true
   }
 
@@ -90,20 +101,16 @@ extension MMU {
     unsafe contexts[order.context].generation &+= 1
     let generation = unsafe contexts[order.context].generation
     var asked = 0
-    if order.pages == 1, order.step == pageShift, order.context != 0, !order.isFull, hasUsualCaches {
+    if order.pages == 1, order.step == pageShift, order.context != 0, !order.isFull {
       asked = flushPage(order, generation, from: origin, sparingLazy: sparingLazy)
     } else if order.context == 0 {
       for cpu in 0..<cpuCount where unsafe cpus[cpu].isActive { ask(cpu, origin, order, generation, &asked) }
     } else {
       for word in 0..<maskWords {
-        var rest = unsafe masks[order.context &* maskWords &+ word]
+        var rest = holders(order.context, word, sparingLazy: sparingLazy)
         while rest != 0 {
           let cpu = word << 6 | rest.trailingZeroBitCount
           rest &= rest &- 1
-          if sparingLazy, unsafe cpus[cpu].isLazy {
-            unsafe shared.pointee.epoch &+= 1
-            continue
-          }
           ask(cpu, origin, order, generation, &asked)
         }
       }
@@ -118,6 +125,16 @@ extension MMU {
     return settle(asked: asked)
   }
 
+  /// The CPUs, of 64, that have a space loaded and are to be asked. Lazy ones that are spared make up for it before they use the space.
+  @inline(__always) private func holders(_ context: Int, _ word: Int, sparingLazy: Bool) -> UInt64 {
+    // SAFETY: a word is below maskWords.
+    let all = unsafe masks[context &* maskWords &+ word]
+    let lazy = unsafe all & lazies[word]
+    if !sparingLazy || lazy == 0 { return all }
+    unsafe shared.pointee.epoch &+= 1
+    return all & ~lazy
+  }
+
   /// A base page of a users' half, on every CPU that has the space loaded; how many others were asked.
   private func flushPage(_ order: Order, _ generation: UInt64, from origin: Int, sparingLazy: Bool) -> Int {
     var asked = 0
@@ -125,32 +142,16 @@ extension MMU {
     let position = order.position(ofPage: 0)
     let number = position &>> pageShift
     for word in 0..<maskWords {
-      var rest = unsafe masks[order.context &* maskWords &+ word]
+      var rest = holders(order.context, word, sparingLazy: sparingLazy)
       while rest != 0 {
         let cpu = word &<< 6 | rest.trailingZeroBitCount
         rest &= rest &- 1
-        let state = unsafe cpus + cpu
-        if unsafe sparingLazy && state.pointee.isLazy {
-          unsafe shared.pointee.epoch &+= 1
-          continue
-        }
-        if cpu == origin {
-          unsafe totals.pointee.localPages &+= 1
-        } else {
+        if unsafe cpu != origin && forget(number, of: fronts + cpu, from: generation &- 1, cpu) {
           asked &+= 1
-          unsafe state.pointee.counters.received &+= 1
-          unsafe state.pointee.counters.acknowledged &+= 1
+          unsafe fronts[cpu].requests &+= 1
+        } else {
+          ask(cpu, origin, order, generation, &asked)
         }
-        let slot = unsafe state.pointee.slot
-        if unsafe state.pointee.slots[unchecked: slot].seen &+ 1 != generation || state.pointee.cachedLevels & ~1 != 0 {
-          apply(order, on: cpu, generation: generation)
-          continue
-        }
-        unsafe state.pointee.slots[unchecked: slot].seen = generation
-        let front = unsafe fronts + cpu
-        unsafe front.pointee.remove(number, tag: number << 19 | front.pointee.userTag)
-        if order.dropsWalks { unsafe state.pointee.renewWalks(slot: slot) }
-        unsafe state.pointee.counters.pagesFlushed &+= 1
       }
     }
     return asked
@@ -195,12 +196,12 @@ extension MMU {
       if order.dropsWalks { unsafe state.pointee.renewKernelWalks() }
     } else {
       let slot = unsafe state.pointee.slot
-      let isBehind = unsafe state.pointee.slots[slot].seen &+ 1 != generation
-      unsafe state.pointee.slots[slot].seen = generation
+      let isBehind = unsafe state.pointee.front.pointee.seen &+ 1 != generation
+      unsafe state.pointee.front.pointee.seen = generation
       if order.isFull || isBehind { return unsafe state.pointee.flush(slot: slot) }
       let stamp = unsafe state.pointee.slots[slot].stamp
       for page in 0..<order.pages { unsafe remove(order.position(ofPage: page), stamp: stamp, state) }
-      if order.dropsWalks { unsafe state.pointee.renewWalks(slot: slot) }
+      if order.dropsWalks { unsafe state.pointee.renewWalks() }
     }
     unsafe state.pointee.counters.pagesFlushed &+= order.pages
   }
@@ -209,7 +210,7 @@ extension MMU {
   @inline(__always)
   private func remove(_ position: UInt64, stamp: UInt64, _ state: UnsafeMutablePointer<CPUState>) {
     // SAFETY: `state` is one of `cpus`; levels are below 5.
-    var levels = unsafe state.pointee.cachedLevels
+    var levels = unsafe state.pointee.front.pointee.cachedLevels
     while levels != 0 {
       let level = levels.trailingZeroBitCount
       levels &= levels &- 1
@@ -263,7 +264,7 @@ extension MMU {
             unsafe remove(position, stamp: state.pointee.slots[slot].stamp, state)
           }
         }
-        if kernel { unsafe state.pointee.renewKernelWalks() } else { unsafe state.pointee.renewWalks(slot: slot) }
+        if kernel { unsafe state.pointee.renewKernelWalks() } else { unsafe state.pointee.renewWalks() }
         unsafe state.pointee.counters.pagesFlushed += pages
       }
       if cpu == origin.rawValue {

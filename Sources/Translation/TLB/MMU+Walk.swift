@@ -11,7 +11,7 @@ extension MMU {
     let position = format.position(address)
     let context = unsafe state.pointee.context
     let slot = unsafe state.pointee.slot
-    let walkStamp = unsafe isKernel ? state.pointee.kernelWalkStamp : state.pointee.slots[slot].walkStamp
+    let walkStamp = unsafe isKernel ? state.pointee.kernelWalkStamp : state.pointee.front.pointee.userWalkTag >> 3
     unsafe state.pointee.isActive = true
     unsafe state.pointee.counters.walks &+= 1
     var level = format.rootLevel
@@ -102,7 +102,7 @@ extension MMU {
           unsafe state.pointee.front.pointee.knownBits = used & ~format.leafAddressMasks[0]
           unsafe state.pointee.front.pointee.knownFlags = UInt64(flags.rawValue)
         }
-        unsafe state.pointee.cachedLevels |= 1 << UInt64(level)
+        unsafe state.pointee.front.pointee.cachedLevels |= 1 << UInt64(level)
         return .success(PhysicalAddress(start | position & (1 &<< format.shifts[level] - 1)))
       }
     }

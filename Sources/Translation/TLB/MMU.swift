@@ -18,6 +18,8 @@ public import MemoryTypes
     @inline(__always) unsafeAddress { unsafe reference.pointer }
   }
   let frames: TableFrames
+  /// Host address of physical address 0.
+  let memory: UnsafeMutableRawPointer
   let kernel: PageTable
   /// SAFETY: one mapping each, made in init and unmapped in deinit; committed on first use.
   let cpus: UnsafeMutablePointer<CPUState>
@@ -26,6 +28,8 @@ public import MemoryTypes
   /// `maskWords` words a context: the CPUs that have it loaded.
   let masks: UnsafeMutablePointer<UInt64>
   let maskWords: Int
+  /// The CPUs that run a kernel thread on a borrowed space: not to be disturbed for changes of it.
+  @usableFromInline let lazies: UnsafeMutablePointer<UInt64>
   /// The machine's counters, one of each.
   let totals: UnsafeMutablePointer<ShootdownCounters>
   private let caches: UnsafeMutableRawPointer
@@ -77,6 +81,7 @@ public import MemoryTypes
     self.kernel = kernel
     reference = kernel.reference
     frames = kernel.frames
+    unsafe self.memory = unsafe kernel.frames.base
     hasUsualCaches = geometry.first(level: 0).ways == 4 && geometry.second.ways == 8
     let format = kernel.format
     pageShift = format.pageShift
@@ -103,6 +108,8 @@ public import MemoryTypes
       to: Context.self, capacity: limit)
     unsafe masks = unsafe try Self.reserve(limit * maskWords * 8).bindMemory(
       to: UInt64.self, capacity: limit * maskWords)
+    unsafe lazies = .allocate(capacity: maskWords)
+    unsafe lazies.initialize(repeating: 0, count: maskWords)
     unsafe totals = .allocate(capacity: 1)
     unsafe totals.initialize(to: ShootdownCounters())
     unsafe shared = .allocate(capacity: 1)
@@ -136,6 +143,7 @@ public import MemoryTypes
     unsafe munmap(cpus, cpuCount * MemoryLayout<CPUState>.stride)
     unsafe munmap(contexts, Self.contextLimit * MemoryLayout<Context>.stride)
     unsafe munmap(masks, Self.contextLimit * maskWords * 8)
+    unsafe lazies.deallocate()
     unsafe totals.deallocate()
     unsafe shared.deallocate()
   }
@@ -168,10 +176,12 @@ public import MemoryTypes
     table.context = index
   }
 
-  /// Ends a space: CPUs that have it loaded go over to the kernel's table, and nothing of it can be found any more.
+  /// Ends a space: CPUs that have it loaded go over to the kernel's table, and nothing of it can be found any more. The tables that it still
+  /// has go back on `cpu` when it goes.
   ///
   /// - Complexity: O(CPUs).
-  public func detach(_ table: PageTable) {
+  public func detach(_ table: PageTable, from cpu: CPUID = CPUID(0)) {
+    table.cpu = cpu
     let context = table.context
     precondition(context > 0, "the MMU does not know this table")
     let serial = unsafe contexts[context].serial
@@ -199,10 +209,27 @@ public import MemoryTypes
     counters.walks += quick
     counters.shortWalks += quick
     counters.references[0] += quick
+    let requests = unsafe front.pointee.requests
+    counters.received += requests
+    counters.acknowledged += requests
+    counters.pagesFlushed += unsafe requests + front.pointee.ownPages
     return counters
   }
 
-  public var shootdowns: ShootdownCounters { unsafe totals.pointee }
+  /// - Complexity: O(CPUs).
+  public var shootdowns: ShootdownCounters {
+    var counters = unsafe totals.pointee
+    // a page that one CPU had to forget for itself is a shootdown that asked no other
+    var ownPages: UInt64 = 0
+    for cpu in 0..<cpuCount { unsafe ownPages += fronts[cpu].ownPages }
+    counters.single += ownPages
+    counters.localPages += ownPages
+    counters.avoided += ownPages * UInt64(cpuCount - 1)
+    return counters
+  }
+
+  /// `ShootdownCounters.nanoseconds`.
+  public var shootdownCost: UInt64 { unsafe totals.pointee.nanoseconds }
 
   func check(_ cpu: CPUID) throws(MemoryError) {
     guard cpu.rawValue >= 0, cpu.rawValue < cpuCount else { throw .noSuchCPU(cpu) }

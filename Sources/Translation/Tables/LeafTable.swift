@@ -1,23 +1,23 @@
-internal import MemoryTypes
+public import MemoryTypes
 
 /// The table of base pages that a page table used last: single pages are mostly mapped and unmapped near one another, and then need no
 /// walk from the root.
 ///
 /// What it knows holds for as long as the table is in use (`PageTable.forgetLeafTable` where it goes) and its parent's entry is what it was.
-@safe struct LeafTable {
+@safe @usableFromInline struct LeafTable {
   /// An address divided by what a table of base pages covers; .max, which no address is then, for none. Whatever has this number lies in
   /// the page table's own half.
-  var number = UInt64.max
+  @usableFromInline var number = UInt64.max
   /// SAFETY: all three lie in memory that outlives the page table: the table's entries, its record, its parent's entry.
-  var entries: UnsafeMutablePointer<UInt64>
-  var record: UnsafeMutablePointer<UInt64>
-  var parent: UnsafeMutablePointer<UInt64>
-  var parentEntry: UInt64 = 0
+  @usableFromInline var entries: UnsafeMutablePointer<UInt64>
+  @usableFromInline var record: UnsafeMutablePointer<UInt64>
+  @usableFromInline var parent: UnsafeMutablePointer<UInt64>
+  @usableFromInline var parentEntry: UInt64 = 0
   /// Flags that pages here may have without further looking: USER where users are let through on the whole way.
-  var allowed: PageFlags = []
+  @usableFromInline var allowed: PageFlags = []
   /// The flags that were encoded last, and their bits.
-  var flags: PageFlags = []
-  var bits: UInt64 = 0
+  @usableFromInline var flags: PageFlags = []
+  @usableFromInline var bits: UInt64 = 0
 
   init(nowhere place: UnsafeMutablePointer<UInt64>) {
     unsafe entries = unsafe place
@@ -30,7 +30,7 @@ extension PageTable {
   func forgetLeafTable() { unsafe lastLeafTable.pointee.number = .max }
 
   /// Whether the last leaf table is that of an address.
-  @inline(__always) func hasLeafTable(of address: UInt64) -> Bool {
+  @inlinable @inline(__always) func hasLeafTable(of address: UInt64) -> Bool {
     // SAFETY: see `LeafTable`.
     if unsafe lastLeafTable.pointee.number == address &>> tableShift
       && lastLeafTable.pointee.parent.pointee == lastLeafTable.pointee.parentEntry
@@ -42,7 +42,7 @@ extension PageTable {
 
   /// Walks down to the table of base pages of an address and remembers it; false where there is none, and where the address is not in the
   /// table's own half.
-  @inline(never) private func findLeafTable(of address: VirtualAddress) -> Bool {
+  @usableFromInline @inline(never) func findLeafTable(of address: VirtualAddress) -> Bool {
     let half = isKernel ? format.layout.kernel : format.layout.user
     guard half.contains(address) else { return false }
     let position = format.position(address)
@@ -70,7 +70,7 @@ extension PageTable {
   }
 
   /// Maps a base page where its table is the last one and nothing is to be refused; false leaves it to the general way, with nothing done.
-  @inline(__always) func mapBase(_ start: VirtualAddress, _ frame: UInt64, _ flags: PageFlags) -> Bool {
+  @inlinable @inline(__always) func mapBase(_ start: VirtualAddress, _ frame: UInt64, _ flags: PageFlags) -> Bool {
     let last = unsafe lastLeafTable
     let raw = start.rawValue
     // pages that are present, not writable and executable at once, at the beginning of a page, of a frame that there can be
@@ -93,7 +93,7 @@ extension PageTable {
   }
 
   /// Takes a base page out where its table is the last one and keeps other entries; 0 leaves it to the general way, else its entry.
-  @inline(__always) func unmapBase(_ start: VirtualAddress) -> UInt64 {
+  @inlinable @inline(__always) func unmapBase(_ start: VirtualAddress) -> UInt64 {
     let raw = start.rawValue
     // SAFETY: see `LeafTable`; the index is within the table.
     if raw & pageMask != 0 || !hasLeafTable(of: raw) { return 0 }

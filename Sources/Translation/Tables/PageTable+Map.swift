@@ -8,6 +8,7 @@ extension PageTable {
   /// with the first such page, and `outOfMemory`.
   ///
   /// - Complexity: O(pages of the sizes used).
+  @inlinable @inline(__always)
   public func map(
     _ start: VirtualAddress, to target: FrameRange, flags: PageFlags, sizes: PageSizes = .largest, cpu: CPUID = CPUID(0)
   ) throws(MemoryError) {
@@ -17,8 +18,8 @@ extension PageTable {
     try mapInGeneral(start, to: target, flags: flags, sizes: sizes, cpu: cpu)
   }
 
-  @inline(never)
-  private func mapInGeneral(
+  @usableFromInline @inline(never)
+  func mapInGeneral(
     _ start: VirtualAddress, to target: FrameRange, flags: PageFlags, sizes: PageSizes, cpu: CPUID
   ) throws(MemoryError) {
     let first = try check(PageRange(start, pageCount: target.count.rawValue))
@@ -42,8 +43,8 @@ extension PageTable {
       // no CPU can have seen what was made: tables go back at once
       var nothing = FlushObligation(frames: frames, context: context, start: start)
       if done > 0 { clear(position: first, pages: done, into: &nothing) { _, _, _ in } }
-      nothing.withoutCPUs()
-      prune(position: first + done &<< shift)
+      nothing.withoutCPUs(on: cpu)
+      prune(position: first + done &<< shift, cpu: cpu)
       if rootChanged { syncFollowers() }
       throw error
     }
@@ -147,13 +148,13 @@ extension PageTable {
   @inlinable func address(_ position: UInt64) -> VirtualAddress { format.address(position: position, kernel: isKernel) }
 
   /// Gives back the tables on the way to `position` that are empty.
-  func prune(position: UInt64) {
+  func prune(position: UInt64, cpu: CPUID) {
     var path = InlineArray<5, UInt64>(repeating: 0)
     let level = descend(position, path: &path)
     if frames.live(path[level]) == 0 {
       var nothing = FlushObligation(frames: frames, context: context, start: address(position))
       release(position: position, level: level, path: path, into: &nothing)
-      nothing.withoutCPUs()
+      nothing.withoutCPUs(on: cpu)
     }
   }
 

@@ -37,7 +37,7 @@ extension PageTable {
         return top
       }
       do throws(MemoryError) {
-        let table = try frames.allocate(owner: space, cpu: CPUID(0))
+        let table = try frames.allocate(owner: space, cpu: cpu)
         fillSplit(table, from: raw, level: level)
         tableCount += 1
         unsafe entry.pointee = tableEntry(table, level: level, user: raw & format.userBit != 0)
@@ -76,7 +76,7 @@ extension PageTable {
     unsafe frames.entries(path[leaf.level])[format.index(position, level: leaf.level)] = leaf.raw
     forgetLeafTable()
     for level in lowest..<leaf.level {
-      frames.free(path[level])
+      frames.free(path[level], cpu: cpu)
       tableCount -= 1
     }
   }

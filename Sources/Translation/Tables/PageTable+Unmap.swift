@@ -22,17 +22,23 @@ extension PageTable {
   }
 
   /// As above, with nobody to look: entries are not decoded.
+  @inlinable @inline(__always)
   public func unmap(_ range: PageRange, holes: Holes = .refused) throws(MemoryError) -> FlushObligation {
     if range.pageCount == 1 {
       let raw = unmapBase(range.start)
       if raw != 0 { return unmapped(range.start, raw) }
     }
-    return try unmapInGeneral(range, holes: holes) { _, _, _ in }
+    return try unmapUnseen(range, holes: holes)
+  }
+
+  @usableFromInline func unmapUnseen(_ range: PageRange, holes: Holes) throws(MemoryError) -> FlushObligation {
+    try unmapInGeneral(range, holes: holes) { _, _, _ in }
   }
 
   /// What is left to be done after `unmapBase`.
-  @inline(__always) private func unmapped(_ start: VirtualAddress, _ raw: UInt64) -> FlushObligation {
-    FlushObligation(frames: frames, context: context, start: start, pageCount: raw & presentBit != 0 ? 1 : 0)
+  @inlinable @inline(__always) func unmapped(_ start: VirtualAddress, _ raw: UInt64) -> FlushObligation {
+    unsafe FlushObligation(
+      frames: frames, context: attachment.pointee, start: start, pageCount: raw & presentBit != 0 ? 1 : 0)
   }
 
   @inline(never)

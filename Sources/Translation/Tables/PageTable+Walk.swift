@@ -102,6 +102,12 @@ extension PageTable {
 
   /// The entry that maps or holds an address; nil where nothing does.
   public func mapping(at address: VirtualAddress) -> Mapping? {
+    if hasLeafTable(of: address.rawValue) {
+      // SAFETY: see `LeafTable`; the index is within the table.
+      let index = Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)
+      let raw = unsafe lastLeafTable.pointee.entries[index]
+      return raw == 0 ? nil : mapping(format.position(address) & ~pageMask, raw, level: 0)
+    }
     guard format.isCanonical(address) else { return nil }
     if let kernel, format.isKernel(address) { return kernel.mapping(at: address) }
     if isKernel, !format.isKernel(address) { return nil }

@@ -25,6 +25,8 @@ public import MemoryTypes
   public internal(set) var tableCount = 1
   /// The roots that repeat the upper entries of this one, which is the kernel's.
   var followers: Set<UInt64> = []
+  /// The CPU that acts: near which a split takes its tables, and to whose list those go back that are left at the end.
+  public var cpu = CPUID(0)
   /// A root entry of the kernel's table has changed and the followers do not know yet.
   var rootChanged = false
   /// What the MMU knows this space as: see `MMU.attach`.
@@ -33,17 +35,17 @@ public import MemoryTypes
     set { unsafe attachment.pointee = newValue }
   }
   /// SAFETY: made in init and freed in deinit, as the next: outside the object, reading them is a load and no more.
-  private let attachment: UnsafeMutablePointer<Int>
-  let lastLeafTable: UnsafeMutablePointer<LeafTable>
+  @usableFromInline let attachment: UnsafeMutablePointer<Int>
+  @usableFromInline let lastLeafTable: UnsafeMutablePointer<LeafTable>
   // What single pages need of the format.
-  let pageShift: UInt64
-  let pageMask: UInt64
-  let tableShift: UInt64
-  let entryMask: UInt64
-  let addressShift: UInt64
+  @usableFromInline let pageShift: UInt64
+  @usableFromInline let pageMask: UInt64
+  @usableFromInline let tableShift: UInt64
+  @usableFromInline let entryMask: UInt64
+  @usableFromInline let addressShift: UInt64
   /// Bits of a frame's number that an entry holds.
-  let frameBits: UInt64
-  let presentBit: UInt64
+  @usableFromInline let frameBits: UInt64
+  @usableFromInline let presentBit: UInt64
 
   /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
   public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
@@ -103,7 +105,7 @@ public import MemoryTypes
     precondition(followers.isEmpty, "the kernel's table went before a space's")
     kernel?.followers.remove(rootFrame.rawValue)
     freeTables(below: rootFrame.rawValue, level: format.rootLevel)
-    frames.free(rootFrame.rawValue)
+    frames.free(rootFrame.rawValue, cpu: cpu)
     unsafe attachment.deallocate()
     unsafe lastLeafTable.deallocate()
   }
@@ -151,7 +153,7 @@ public import MemoryTypes
       let raw = unsafe frames.entries(table)[i]
       guard let next = subtable(raw, level: level) else { continue }
       freeTables(below: next, level: level - 1)
-      frames.free(next)
+      frames.free(next, cpu: cpu)
     }
   }
 

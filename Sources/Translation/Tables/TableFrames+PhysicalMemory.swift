@@ -26,9 +26,9 @@ private final class FrameAllocation: TableSource {
     return UInt64(littleEndian: value)
   }
 
-  func freeTable(_ frame: FrameNumber) {
+  func freeTable(_ frame: FrameNumber, cpu: CPUID) {
     do throws(MemoryError) {
-      try memory.free(FrameRange(start: frame, count: FrameCount(1)), cpu: CPUID(0))
+      try memory.free(FrameRange(start: frame, count: FrameCount(1)), cpu: cpu)
     } catch {
       preconditionFailure("a page table that the allocator does not know: \(error)")
     }

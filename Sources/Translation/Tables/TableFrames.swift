@@ -8,8 +8,8 @@ public import MemoryTypes
 public protocol TableSource: AnyObject {
   /// A frame of zeroes for a table of space `owner`, near `cpu`.
   func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber
-  /// Takes back what `allocateTable` gave.
-  func freeTable(_ frame: FrameNumber)
+  /// Takes back what `allocateTable` gave, on the CPU that has no more use for it.
+  func freeTable(_ frame: FrameNumber, cpu: CPUID)
   /// The 8 bytes at an address that is a multiple of 8; 0 where there is no memory. For entries of frames that are no
   /// tables of ours, which something else that was written over an entry leads to.
   func read(at address: PhysicalAddress) -> UInt64
@@ -77,11 +77,11 @@ public protocol TableSource: AnyObject {
     return frame
   }
 
-  func free(_ frame: UInt64) {
+  func free(_ frame: UInt64, cpu: CPUID) {
     // SAFETY: `frame` came from `allocate`, so that it is below frameCount.
     unsafe records[Int(frame)] = 0
     tablesInUse -= 1
-    source.freeTable(FrameNumber(frame))
+    source.freeTable(FrameNumber(frame), cpu: cpu)
   }
 
   /// The entries of a frame below `frameCount`.
@@ -146,12 +146,12 @@ public protocol TableSource: AnyObject {
   }
 
   /// Gives back a list that `enlist` made; `head` is .max for none.
-  func free(listFrom head: UInt64) {
+  func free(listFrom head: UInt64, cpu: CPUID) {
     var frame = head
     while frame != .max {
       // SAFETY: for frames that `isTable`.
       let next = unsafe (records[Int(frame)] >> 16) &- 1
-      free(frame)
+      free(frame, cpu: cpu)
       frame = next
     }
   }

@@ -12,6 +12,9 @@ import MemoryTypes
   let firstDataFrame: UInt64
   private var free: [UInt64] = []
   private(set) var inUse: Set<UInt64> = []
+  /// The CPUs that tables were taken and given back on, in order.
+  private(set) var takenOn: [CPUID] = []
+  private(set) var givenBackOn: [CPUID] = []
   /// Allocations that are still granted; .max for no limit.
   var allowance = Int.max
 
@@ -41,13 +44,15 @@ import MemoryTypes
     guard allowance > 0, let frame = free.popLast() else { throw .outOfMemory(count: FrameCount(1)) }
     if allowance != .max { allowance -= 1 }
     inUse.insert(frame)
+    takenOn.append(cpu)
     // SAFETY: the frame lies in the mapping.
     unsafe memset(base + Int(frame << UInt64(frameSize.shift)), 0, Int(frameSize.bytes.rawValue))
     return FrameNumber(frame)
   }
 
-  func freeTable(_ frame: FrameNumber) {
+  func freeTable(_ frame: FrameNumber, cpu: CPUID) {
     precondition(inUse.remove(frame.rawValue) != nil, "a table was given back twice")
+    givenBackOn.append(cpu)
     // whoever still follows it shall be seen to
     // SAFETY: the frame lies in the mapping.
     unsafe memset(base + Int(frame.rawValue << UInt64(frameSize.shift)), 0xFF, Int(frameSize.bytes.rawValue))
