@@ -109,12 +109,17 @@ extension PhysicalMemory {
   /// The way that `allocate` takes where nobody looks on.
   @inline(__always)
   private func allocateDirectly(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
-    let slot = request.localSlot
+    let slot = request.localListSlot
     if slot >= 0, let list = unsafe router.localLists[request.cpu.rawValue, request.highestZone] {
       unsafe CPUList.lock(of: list).pointee.lock()
       let word = EntryWord(listBits: request.listBits(slot), cpu: request.cpu.rawValue)
+      let first = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: word.head])
+      let mayHoldData = first != 0 && table.word(first - 1).bits & EntryWord.mayHoldData != 0
       let frame = unsafe popLocked(list, word, slot)
-      if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
+      if frame >= 0 {
+        if request.zeroed { zero(frame, Int(request.count.rawValue), headMayHoldData: mayHoldData) }
+        return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count)
+      }
     }
     return try allocateUnwatched(request)
   }

@@ -46,8 +46,12 @@ public import MemoryTypes
 
   /// The slot of the CPU's own list that may serve the request without a further look; -1 where that takes one.
   @inlinable @inline(__always)
-  var localSlot: Int {
-    if node != nil || zone != nil || zeroed { return -1 }
+  var localSlot: Int { zeroed ? -1 : localListSlot }
+
+  /// The same where bytes are zeroed by whoever takes the frames off the list.
+  @inlinable @inline(__always)
+  var localListSlot: Int {
+    if node != nil || zone != nil { return -1 }
     if alignment.rawValue & (alignment.rawValue &- 1) != 0 || alignment.rawValue &- 1 >= count.rawValue { return -1 }
     return Self.slot(forCount: count.rawValue)
   }

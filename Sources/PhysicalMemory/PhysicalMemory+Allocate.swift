@@ -301,7 +301,7 @@ extension PhysicalMemory {
   }
 
   /// Makes frames that have just been allocated read zero, touching only those that may hold data.
-  private func zero(_ frame: Int, _ count: Int, headMayHoldData: Bool) {
+  func zero(_ frame: Int, _ count: Int, headMayHoldData: Bool) {
     var next = frame
     let end = frame + count
     // A run of frames that may hold data, zeroed at once.

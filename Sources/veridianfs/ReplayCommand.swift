@@ -36,7 +36,10 @@ struct ReplayCommand: ParsableCommand {
     let interpreter = Interpreter(running)
     var log = RecordedLog(running)
     var text = TextBuffer(capacity: 1 << 16)
-    while let line = readLine(strippingNewline: true) {
+    var input = LineReader()
+    while true {
+      running.withLock { input.take { log.takeAccesses($0) } }
+      guard let line = try input.next() else { break }
       if RecordedLog.isRecorded(line) {
         take(line, &log, running, &text)
       } else {

@@ -6,36 +6,19 @@
 struct AreaIndex {
   /// How many areas there are (`map_count`).
   private(set) var count = 0
-  /// The chunks' lowest starts; `chunks` beside it.
+  /// The chunks' lowest starts; `blocks` and `chunks` beside it.
   private var firstStarts: ContiguousArray<UInt64> = []
+  private var blocks: ContiguousArray<AreaBlock> = []
   private var chunks: ContiguousArray<Chunk> = []
 
-  private static var capacity: Int { 128 }
-
-  final class Chunk {
-    var starts: ContiguousArray<UInt64> = []
-    var ends: ContiguousArray<UInt64> = []
-    var areas: ContiguousArray<Area> = []
+  /// Owns a block.
+  private final class Chunk {
+    let block = AreaBlock()
     /// The largest gap in front of one of the areas, from the area before it (the one in the chunk before for the first); nil when to be
     /// computed again.
     var largestGap: UInt64?
 
-    init() {
-      starts.reserveCapacity(AreaIndex.capacity)
-      ends.reserveCapacity(AreaIndex.capacity)
-      areas.reserveCapacity(AreaIndex.capacity)
-    }
-
-    /// How many areas end at or below `address`.
-    @inline(__always) func position(after address: UInt64) -> Int {
-      var low = 0
-      var high = ends.count
-      while low < high {
-        let middle = (low + high) >> 1
-        if ends[middle] <= address { low = middle + 1 } else { high = middle }
-      }
-      return low
-    }
+    deinit { block.free() }
   }
 
   /// A place in the index; valid until the next change.
@@ -46,33 +29,33 @@ struct AreaIndex {
 
   /// The chunk that `address` falls to: the last that begins at or below it, or the first.
   @inline(__always) private func chunkIndex(for address: UInt64) -> Int {
-    var low = 0
-    var high = firstStarts.count
-    while low < high {
-      let middle = (low + high) >> 1
-      if firstStarts[middle] <= address { low = middle + 1 } else { high = middle }
+    // SAFETY: the keys are read while the array is held.
+    let below = unsafe firstStarts.withUnsafeBufferPointer {
+      unsafe $0.baseAddress.map { unsafe AreaBlock.count(atOrBelow: address, $0, firstStarts.count) } ?? 0
     }
-    return low == 0 ? 0 : low - 1
+    return below == 0 ? 0 : below &- 1
   }
 
   /// The first area that ends above `address`: it holds the address or follows it (`find_vma`). O(log n).
   func first(endingAbove address: UInt64) -> Area? {
     guard let position = position(endingAbove: address) else { return nil }
-    return chunks[position.chunk].areas[position.slot]
+    return blocks[position.chunk].area(position.slot)
   }
 
   @inline(__always) private func position(endingAbove address: UInt64) -> Position? {
-    if chunks.isEmpty { return nil }
+    if blocks.isEmpty { return nil }
     let chunk = chunkIndex(for: address)
-    let slot = chunks[chunk].position(after: address)
-    if slot < chunks[chunk].ends.count { return Position(chunk: chunk, slot: slot) }
-    return chunk + 1 < chunks.count ? Position(chunk: chunk + 1, slot: 0) : nil
+    let slot = blocks[chunk].position(after: address)
+    if slot < blocks[chunk].count { return Position(chunk: chunk, slot: slot) }
+    return chunk + 1 < blocks.count ? Position(chunk: chunk + 1, slot: 0) : nil
   }
 
   /// The area that holds `address` (`vma_lookup`).
   func area(at address: UInt64) -> Area? {
-    guard let area = first(endingAbove: address), area.start <= address else { return nil }
-    return area
+    guard let position = position(endingAbove: address),
+      blocks[position.chunk].start(position.slot) <= address
+    else { return nil }
+    return blocks[position.chunk].area(position.slot)
   }
 
   /// The first area that has a byte in `start ..< end` (`find_vma_intersection`).
@@ -83,11 +66,11 @@ struct AreaIndex {
 
   /// The last area that ends at or below `address`.
   func last(endingAtOrBelow address: UInt64) -> Area? {
-    if chunks.isEmpty { return nil }
+    if blocks.isEmpty { return nil }
     let chunk = chunkIndex(for: address)
-    let slot = chunks[chunk].position(after: address)
-    if slot > 0 { return chunks[chunk].areas[slot - 1] }
-    return chunk > 0 ? chunks[chunk - 1].areas.last : nil
+    let slot = blocks[chunk].position(after: address)
+    if slot > 0 { return blocks[chunk].area(slot - 1) }
+    return chunk > 0 ? blocks[chunk - 1].area(blocks[chunk - 1].count - 1) : nil
   }
 
   /// The area before `area`.
@@ -95,93 +78,78 @@ struct AreaIndex {
   /// The area behind `area`.
   func after(_ area: Area) -> Area? { first(endingAbove: area.end) }
 
-  var lowest: Area? { chunks.first?.areas.first }
-  var highest: Area? { chunks.last?.areas.last }
+  var lowest: Area? { blocks.first.map { $0.area(0) } }
+  var highest: Area? { blocks.last.map { $0.area($0.count - 1) } }
 
   /// Calls `body` for every area in ascending order; `body` must not change the index.
   func forEach<Failure: Error>(_ body: (Area) throws(Failure) -> Void) throws(Failure) {
-    for chunk in chunks { for area in chunk.areas { try body(area) } }
+    for block in blocks { for slot in 0..<block.count { try body(block.area(slot)) } }
   }
 
   // MARK: Changes
 
   mutating func insert(_ area: Area) {
     count += 1
-    if chunks.isEmpty {
-      chunks.append(Chunk())
-      firstStarts.append(area.start)
-    }
+    if chunks.isEmpty { add(Chunk(), at: 0, firstStart: area.start) }
     var index = chunkIndex(for: area.start)
-    if chunks[index].areas.count == Self.capacity {
+    if blocks[index].count == AreaBlock.capacity {
       split(index)
       index = chunkIndex(for: area.start)
     }
-    let chunk = chunks[index]
-    var slot = chunk.position(after: area.start)
-    while slot < chunk.starts.count, chunk.starts[slot] < area.start { slot += 1 }
-    chunk.starts.insert(area.start, at: slot)
-    chunk.ends.insert(area.end, at: slot)
-    chunk.areas.insert(area, at: slot)
-    firstStarts[index] = chunk.starts[0]
+    let block = blocks[index]
+    var slot = block.position(after: area.start)
+    while slot < block.count, block.start(slot) < area.start { slot += 1 }
+    block.insert(area, at: slot)
+    firstStarts[index] = block.start(0)
     forgetGaps(index)
   }
 
   mutating func remove(_ area: Area) {
     count -= 1
     let position = place(of: area)
-    let chunk = chunks[position.chunk]
-    chunk.starts.remove(at: position.slot)
-    chunk.ends.remove(at: position.slot)
-    chunk.areas.remove(at: position.slot)
+    let block = blocks[position.chunk]
+    block.remove(at: position.slot)
     forgetGaps(position.chunk)
-    if chunk.areas.isEmpty {
+    if block.count == 0 {
       chunks.remove(at: position.chunk)
+      blocks.remove(at: position.chunk)
       firstStarts.remove(at: position.chunk)
     } else {
-      firstStarts[position.chunk] = chunk.starts[0]
+      firstStarts[position.chunk] = block.start(0)
     }
   }
 
   /// Gives `area` new bounds. It must stay between its neighbours.
   mutating func resize(_ area: Area, start: UInt64, end: UInt64) {
     let position = place(of: area)
-    let chunk = chunks[position.chunk]
+    let block = blocks[position.chunk]
     area.start = start
     area.end = end
-    chunk.starts[position.slot] = start
-    chunk.ends[position.slot] = end
-    firstStarts[position.chunk] = chunk.starts[0]
+    block.setBounds(position.slot, start, end)
+    firstStarts[position.chunk] = block.start(0)
     forgetGaps(position.chunk)
   }
 
   private func place(of area: Area) -> Position {
-    var index = chunkIndex(for: area.start)
-    let chunk = chunks[index]
-    var low = 0
-    var high = chunk.starts.count
-    while low < high {
-      let middle = (low + high) >> 1
-      if chunk.starts[middle] < area.start { low = middle + 1 } else { high = middle }
-    }
-    if low < chunk.areas.count, chunk.areas[low] === area { return Position(chunk: index, slot: low) }
-    // Equal starts across a chunk's edge cannot be: areas are disjoint. So the area is not in the index.
-    index = -1
-    preconditionFailure("an area that is not in the index")
+    let index = chunkIndex(for: area.start)
+    let block = blocks[index]
+    let slot = block.position(from: area.start)
+    // Equal starts across a chunk's edge cannot be: areas are disjoint.
+    precondition(slot < block.count && block.area(slot) === area, "an area that is not in the index")
+    return Position(chunk: index, slot: slot)
   }
 
   private mutating func split(_ index: Int) {
-    let chunk = chunks[index]
     let upper = Chunk()
-    let half = chunk.areas.count / 2
-    upper.starts.append(contentsOf: chunk.starts[half...])
-    upper.ends.append(contentsOf: chunk.ends[half...])
-    upper.areas.append(contentsOf: chunk.areas[half...])
-    chunk.starts.removeSubrange(half...)
-    chunk.ends.removeSubrange(half...)
-    chunk.areas.removeSubrange(half...)
-    chunk.largestGap = nil
-    chunks.insert(upper, at: index + 1)
-    firstStarts.insert(upper.starts[0], at: index + 1)
+    blocks[index].moveUpperHalf(to: upper.block)
+    chunks[index].largestGap = nil
+    add(upper, at: index + 1, firstStart: upper.block.start(0))
+  }
+
+  private mutating func add(_ chunk: Chunk, at index: Int, firstStart: UInt64) {
+    chunks.insert(chunk, at: index)
+    blocks.insert(chunk.block, at: index)
+    firstStarts.insert(firstStart, at: index)
   }
 
   private func forgetGaps(_ index: Int) {
@@ -192,16 +160,18 @@ struct AreaIndex {
   // MARK: Gaps
 
   /// The end of what lies in front of a chunk's first area: 0 where nothing does.
-  private func endBefore(_ index: Int) -> UInt64 { index == 0 ? 0 : chunks[index - 1].ends.last! }
+  private func endBefore(_ index: Int) -> UInt64 {
+    index == 0 ? 0 : blocks[index - 1].end(blocks[index - 1].count - 1)
+  }
 
   private func largestGap(_ index: Int) -> UInt64 {
     let chunk = chunks[index]
     if let gap = chunk.largestGap { return gap }
     var below = endBefore(index)
     var largest: UInt64 = 0
-    for slot in chunk.starts.indices {
-      largest = max(largest, chunk.starts[slot] - below)
-      below = chunk.ends[slot]
+    for slot in 0..<chunk.block.count {
+      largest = max(largest, chunk.block.start(slot) - below)
+      below = chunk.block.end(slot)
     }
     chunk.largestGap = largest
     return largest
@@ -214,14 +184,14 @@ struct AreaIndex {
     var upper = high
     let start = position(endingAbove: high - 1)
     var index = start?.chunk ?? chunks.count - 1
-    var slot = start?.slot ?? (chunks.last?.areas.count ?? 0)
-    if let start, chunks[start.chunk].starts[start.slot] < high { upper = chunks[start.chunk].starts[start.slot] }
+    var slot = start?.slot ?? (blocks.last?.count ?? 0)
+    if let start { upper = min(upper, blocks[start.chunk].start(start.slot)) }
     while true {
       let below: UInt64
       if index < 0 {
         below = 0
       } else if slot > 0 {
-        below = chunks[index].ends[slot - 1]
+        below = blocks[index].end(slot - 1)
       } else {
         below = endBefore(index)
       }
@@ -230,17 +200,17 @@ struct AreaIndex {
       if below <= low { return nil }
       if slot == 0 {
         index -= 1
-        slot = chunks[index].areas.count
+        slot = blocks[index].count
         while largestGap(index) < length {
-          if chunks[index].starts[0] <= low || index == 0 { return nil }
+          if blocks[index].start(0) <= low || index == 0 { return nil }
           index -= 1
-          slot = chunks[index].areas.count
-          upper = chunks[index + 1].starts[0]
+          slot = blocks[index].count
+          upper = blocks[index + 1].start(0)
         }
         continue
       }
       slot -= 1
-      upper = chunks[index].starts[slot]
+      upper = blocks[index].start(slot)
     }
   }
 
@@ -263,13 +233,13 @@ struct AreaIndex {
     var faults: [String] = []
     var seen = 0
     var below: UInt64 = 0
-    for (index, chunk) in chunks.enumerated() {
-      if chunk.areas.isEmpty { faults.append("chunk \(index) is empty") }
-      if chunk.starts.first != firstStarts[index] { faults.append("chunk \(index) has another first start") }
-      for slot in chunk.areas.indices {
-        let area = chunk.areas[slot]
+    for (index, block) in blocks.enumerated() {
+      if block.count == 0 { faults.append("chunk \(index) is empty") }
+      if block.start(0) != firstStarts[index] { faults.append("chunk \(index) has another first start") }
+      for slot in 0..<block.count {
+        let area = block.area(slot)
         seen += 1
-        if area.start != chunk.starts[slot] || area.end != chunk.ends[slot] {
+        if area.start != block.start(slot) || area.end != block.end(slot) {
           faults.append("keys differ at 0x\(String(area.start, radix: 16))")
         }
         if area.start < below || area.end <= area.start {

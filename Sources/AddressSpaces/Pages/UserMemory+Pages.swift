@@ -11,27 +11,26 @@ extension UserMemory {
   func allocate(
     _ process: Process, _ policy: MemoryPolicy?, index: UInt64, zeroed: Bool, owner: FrameOwner
   ) -> FrameNumber? {
-    let home = home(of: process)
-    guard let policy = policy ?? process.policy else { return allocate(process, from: home, only: nil, zeroed, owner) }
+    guard let policy = policy ?? process.policy else { return allocate(process, from: nil, only: nil, zeroed, owner) }
     switch policy.mode {
-    case .default, .local: return allocate(process, from: home, only: nil, zeroed, owner)
-    case .preferred: return allocate(process, from: policy.nodes.first ?? home, only: nil, zeroed, owner)
-    case .interleave: return allocate(process, from: policy.interleaved(index) ?? home, only: nil, zeroed, owner)
-    case .bind: return allocate(process, from: home, only: policy.nodes, zeroed, owner)
+    case .default, .local: return allocate(process, from: nil, only: nil, zeroed, owner)
+    case .preferred: return allocate(process, from: policy.nodes.first, only: nil, zeroed, owner)
+    case .interleave: return allocate(process, from: policy.interleaved(index), only: nil, zeroed, owner)
+    case .bind: return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
     case .preferredMany:
-      return allocate(process, from: home, only: policy.nodes, zeroed, owner)
-        ?? allocate(process, from: home, only: nil, zeroed, owner)
+      return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
+        ?? allocate(process, from: nil, only: nil, zeroed, owner)
     }
   }
 
-  /// From `node` or, as its fallback order goes, another; from those in `mask` alone where there is one.
-  func allocate(_ process: Process, from node: NodeID, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner)
+  /// From `node` (nil: that of the process's CPU) or, as its fallback order goes, another; from those in `mask` alone where there is one.
+  func allocate(_ process: Process, from node: NodeID?, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner)
     -> FrameNumber?
   {
     var request = FrameRequest(cpu: process.cpu, node: node, mobility: .movable, zeroed: zeroed, owner: owner)
     guard let mask else { return try? physical.allocate(request).start }
     request.onlyNode = true
-    for candidate in fallbackOrder(of: node) where mask.contains(candidate) {
+    for candidate in fallbackOrder(of: node ?? home(of: process)) where mask.contains(candidate) {
       request.node = candidate
       if let range = try? physical.allocate(request) { return range.start }
     }

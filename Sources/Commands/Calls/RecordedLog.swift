@@ -53,16 +53,9 @@ public struct RecordedLog {
 
   /// Carries out a line. Answers what came of it where that is not what was recorded.
   public mutating func take(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
-    if boot != machine.boots {
-      boot = machine.boots
-      processes = [:]
-      files = [:]
-      unfinished = [:]
-    }
-    if let access = Self.access(line) {
-      touch(access)
-      return nil
-    }
+    let bytes = Array(line.utf8) + [UInt8(ascii: "\n")]
+    // SAFETY: bytes have no padding.
+    if unsafe takeAccesses(bytes.span.bytes) == bytes.count { return nil }
     if line.hasPrefix("==") || line.isEmpty {
       counts.skipped += 1
       return nil
@@ -79,6 +72,15 @@ public struct RecordedLog {
       body = body[body.index(after: close)...].drop { $0 == " " }
     }
     return try take(body: String(body))
+  }
+
+  /// Drops what was of the machine before a reset.
+  private mutating func followMachine() {
+    if boot == machine.boots { return }
+    boot = machine.boots
+    processes = [:]
+    files = [:]
+    unfinished = [:]
   }
 
   private mutating func take(body: String) throws(CallSyntaxError) -> String? {
@@ -271,57 +273,30 @@ public struct RecordedLog {
 
   // MARK: lackey
 
-  private struct Access {
-    var address: UInt64
-    var size: UInt64
-    var reads: Bool
-    var writes: Bool
+  /// Carries out the accesses that a part of a log begins with, of lines that end in it; how many bytes these are. What follows is a line of
+  /// another kind, or its beginning.
+  public mutating func takeAccesses(_ bytes: RawSpan) -> Int {
+    followMachine()
+    var position = 0
+    var process: Process?
+    while let access = LackeyAccess(bytes, at: &position) {
+      let own = process ?? self.process()
+      // A process that is out of memory may be gone.
+      process = touch(access, own) ? own : nil
+    }
+    return position
   }
 
-  /// `I  04000a30,3`, ` L 1ffefff,8`, ` S …`, ` M …`.
-  private static func access(_ line: some StringProtocol) -> Access? {
-    var bytes = line.utf8.makeIterator()
-    guard let first = bytes.next(), let second = bytes.next(), let third = bytes.next() else { return nil }
-    var access = Access(address: 0, size: 0, reads: true, writes: false)
-    switch (first, second, third) {
-    case (UInt8(ascii: "I"), UInt8(ascii: " "), UInt8(ascii: " ")),
-      (UInt8(ascii: " "), UInt8(ascii: "L"), UInt8(ascii: " ")):
-      break
-    case (UInt8(ascii: " "), UInt8(ascii: "S"), UInt8(ascii: " ")):
-      access.reads = false
-      access.writes = true
-    case (UInt8(ascii: " "), UInt8(ascii: "M"), UInt8(ascii: " ")): access.writes = true
-    default: return nil
+  private mutating func touch(_ access: LackeyAccess, _ process: Process) -> Bool {
+    counts.accesses &+= 1
+    var isDone = true
+    if access.reads { isDone = memory.touch(process, access.address, access.size, write: false) }
+    if !isDone { counts.signals += 1 }
+    if access.writes, !memory.touch(process, access.address, access.size, write: true) {
+      counts.signals += 1
+      return false
     }
-    var byte = bytes.next()
-    while byte == UInt8(ascii: " ") { byte = bytes.next() }
-    while let digit = byte, digit != UInt8(ascii: ",") {
-      guard let figure = figure(digit) else { return nil }
-      access.address = access.address << 4 | figure
-      byte = bytes.next()
-    }
-    if byte == nil { return nil }
-    while let digit = bytes.next() {
-      guard let figure = figure(digit), figure < 10 else { return nil }
-      access.size = access.size &* 10 &+ figure
-    }
-    return access
-  }
-
-  @inline(__always) private static func figure(_ byte: UInt8) -> UInt64? {
-    switch byte {
-    case 0x30...0x39: UInt64(byte - 0x30)
-    case 0x61...0x66: UInt64(byte - 0x61 + 10)
-    case 0x41...0x46: UInt64(byte - 0x41 + 10)
-    default: nil
-    }
-  }
-
-  private mutating func touch(_ access: Access) {
-    let process = process()
-    counts.accesses += 1
-    if access.reads, !memory.touch(process, access.address, access.size, write: false) { counts.signals += 1 }
-    if access.writes, !memory.touch(process, access.address, access.size, write: true) { counts.signals += 1 }
+    return isDone
   }
 }
 

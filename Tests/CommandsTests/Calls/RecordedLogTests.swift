@@ -62,6 +62,49 @@ import Topology
     #expect(maps.contains("[heap]"))
   }
 
+  @Test func takesAccessesUntilAnotherKindOfLineBegins() throws {
+    var log = RecordedLog(try machine())
+    func take(_ text: String) -> Int {
+      let bytes = Array(text.utf8)
+      // SAFETY: bytes have no padding.
+      return unsafe log.takeAccesses(bytes.span.bytes)
+    }
+    #expect(take("I  04000a30,3\n L 1ffefff800,8\n==77== done\n") == 30)
+    #expect(take(" S 04222cac,8\n M 04222fff,") == 14, "a line without its end")
+    #expect(take("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1200000000\n") == 0)
+    #expect(log.counts.accesses == 3)
+    for line in [
+      "", "I", "I  ", "I  04000a30", "I  04000a30,x\n", "I  04000g30,3\n", " L 0400_a30,3\n", " X 04000a30,3\n",
+    ] {
+      #expect(take(line) == 0, "\(line)")
+    }
+  }
+
+  @Test func readsFiguresAsTheyAreWritten() {
+    var random = SplitMix64(seed: 7)
+    for _ in 0..<20_000 {
+      // Mostly figures, of either case, now and then a byte that is none.
+      let text = (0..<8).map { _ in
+        random.next() % 40 == 0
+          ? UInt8(truncatingIfNeeded: random.next())
+          : Array("0123456789abcdefABCDEF".utf8)[Int(random.next() % 22)]
+      }
+      let isNumber = text.allSatisfy { Character(UnicodeScalar($0)).isHexDigit && $0 < 0x80 }
+      let packed = text.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+      let expected = isNumber ? UInt64(String(decoding: text, as: UTF8.self), radix: 16) : nil
+      #expect(LackeyAccess.eightFigures(packed) == expected, "\(text)")
+    }
+    for (line, address, size) in [
+      ("I  1,2", 1, 2), (" L ffffffffffffffff,16", UInt64.max, 16), (" L  0ABCDEF1,4", 0xABC_DEF1, 4),
+    ] {
+      var position = 0
+      let bytes = Array("\(line)\n".utf8)
+      // SAFETY: bytes have no padding.
+      let access = unsafe LackeyAccess(bytes.span.bytes, at: &position)
+      #expect(access?.address == address && access?.size == UInt64(size) && position == bytes.count, "\(line)")
+    }
+  }
+
   @Test func mapsWhatLackeyTouches() throws {
     let machine = try machine()
     var memory: UserMemory { machine.users }
