@@ -27,6 +27,8 @@
   @inlinable public static var accounted: Self { Self(rawValue: 0x100000) }
   @inlinable public static var noReserve: Self { Self(rawValue: 0x200000) }
   @inlinable public static var hugeTLB: Self { Self(rawValue: 0x400000) }
+  /// MAP_SYNC (`VM_SYNC`).
+  @inlinable public static var sync: Self { Self(rawValue: 0x80_0000) }
   @inlinable public static var wipeOnFork: Self { Self(rawValue: 0x200_0000) }
   @inlinable public static var dontDump: Self { Self(rawValue: 0x400_0000) }
   /// Every area has it from its birth on, as nothing here clears it.
@@ -62,7 +64,7 @@
     (.sequentialRead, "sr"), (.randomRead, "rr"),
     (.dontFork, "dc"),
     (.dontExpand, "de"), (.lockOnFault, "??"), (.accounted, "ac"), (.noReserve, "nr"), (.hugeTLB, "ht"),
-    (.wipeOnFork, "wf"),
+    (.sync, "sf"), (.wipeOnFork, "wf"),
     (.dontDump, "dd"), (.softDirty, "sd"), (.hugePage, "hg"), (.noHugePage, "nh"), (.mergeable, "mg"),
   ]
 }

@@ -115,8 +115,9 @@ extension AddressSpace {
     for (address, frame, dirty) in alone {
       table.change(address, address + pageSize, removing: .accessed, inserting: [])
       // SAFETY: a frame of this machine.
-      let flags = unsafe memory.records[frame].pointee.flags
+      unsafe memory.records[frame].pointee.flags.remove(.referenced)
       if !pagesOut { continue }
+      let flags = unsafe memory.records[frame].pointee.flags
       if flags.contains(.anonymous) {
         if flags.contains(.lazilyFree), !dirty { zap(area, address, address + pageSize) }
       } else if let file = area.file {

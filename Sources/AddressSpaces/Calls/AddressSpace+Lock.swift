@@ -2,12 +2,14 @@ internal import MemoryTypes
 
 /// mlock(2) and its kin (mm/mlock.c).
 extension AddressSpace {
-  func lock(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64) throws(CallError) {
+  func lock(_ process: Process, _ askedStart: UInt64, _ askedLength: UInt64, flags raw: UInt64) throws(CallError) {
+    let flags = LockFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: raw)))
+    if !flags.isSubset(of: .onFault) { throw .invalid }
     let (start, length) = wholePages(askedStart, askedLength)
     if !memory.limits.isPrivileged, (length >> pageShift) &+ counts.locked > memory.limits.lockedMemory >> pageShift {
       throw .outOfMemory
     }
-    try changeLocks(process, start, length, .locked)
+    try changeLocks(process, start, length, flags.contains(.onFault) ? [.locked, .lockOnFault] : .locked)
     // What populating runs into (`__mlock_posix_error_return`).
     switch populate(process, start, length, stopsAtError: true) {
     case .done: return

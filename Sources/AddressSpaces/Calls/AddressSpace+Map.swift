@@ -38,6 +38,7 @@ extension AddressSpace {
     var areaFlags = Protection(rawValue: protection).areaFlags.union(defaultFlags).union(.mayAccess)
     if flags.contains(.growsDown) { areaFlags.insert(.growsDown) }
     if flags.contains(.locked) { areaFlags.insert(.locked) }
+    if flags.contains(.sync) { areaFlags.insert(.sync) }
     try memory.checkWriteXorExecute(areaFlags)
     try checkLockLimit(areaFlags, length: length)
 
@@ -114,7 +115,7 @@ extension AddressSpace {
       if let file {
         file.users += 1
       } else if flags.contains(.shared) {
-        area.file = memory.makeSharedFile(size: length)
+        area.file = try memory.makeSharedFile(size: length, promised: flags.contains(.noReserve) ? 0 : count, to: self)
       }
       areasChanged()
       insert(area)
@@ -145,6 +146,8 @@ extension AddressSpace {
   func unmappedRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, huge: Bool = false) throws(CallError) -> UInt64 {
     if length > layout.userEnd { throw .outOfMemory }
     let address = try chooseRange(hint, length, fixed: fixed, alignment: huge ? memory.hugePageSize : pageSize)
+    // The last 4095 addresses are what the kernel takes for an error (`IS_ERR_VALUE`).
+    if address > .max - 4095 { throw CallError(rawValue: Int32(0 &- address)) ?? .outOfMemory }
     if address > layout.userEnd - length { throw .outOfMemory }
     if !isAligned(address) { throw .invalid }
     if huge, address & (memory.hugePageSize - 1) != 0 { throw .invalid }
@@ -155,19 +158,26 @@ extension AddressSpace {
   private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64
   {
     if fixed { return hint }
-    let lowest = min(memory.limits.lowestAddress, layout.userEnd)
-    if length > layout.userEnd - lowest { throw .outOfMemory }
+    // What lies above the window is for those who name an address there.
+    let isHigh = hint > layout.windowEnd
+    let end = isHigh ? layout.userEnd : layout.windowEnd
+    let lowest = min(memory.limits.lowestAddress, end)
+    if length > end - lowest { throw .outOfMemory }
     if hint != 0 {
       let address = (hint &+ alignment &- 1) & ~(alignment &- 1)
       let next = areas.first(endingAbove: address)
-      if layout.userEnd - length >= address, address >= lowest,
+      // `mmap_address_hint_valid`: not across the window's end.
+      if end - length >= address, isHigh == (address > layout.windowEnd),
         next.map({ address + length <= $0.startWithGap(memory.limits.stackGuardGap) }) ?? true
       {
         return address
       }
     }
-    if let found = topDown(length, below: layout.mapBase, alignment) ?? bottomUp(length, alignment) { return found }
-    throw .outOfMemory
+    let base = layout.mapBase + (end - layout.windowEnd)
+    guard let found = topDown(length, below: base, alignment) ?? bottomUp(length, below: end, alignment) else {
+      throw .outOfMemory
+    }
+    return found
   }
 
   /// `unmapped_area_topdown`.
@@ -190,10 +200,10 @@ extension AddressSpace {
   }
 
   /// `unmapped_area`, where nothing was left below the base.
-  private func bottomUp(_ length: UInt64, _ alignment: UInt64) -> UInt64? {
+  private func bottomUp(_ length: UInt64, below end: UInt64, _ alignment: UInt64) -> UInt64? {
     let padded = length + alignment - pageSize
     var low = layout.bottomUpBase
-    while let gap = areas.lowestGap(from: low, to: layout.userEnd, length: padded) {
+    while let gap = areas.lowestGap(from: low, to: end, length: padded) {
       let address = (gap.lowerBound + alignment - 1) & ~(alignment - 1)
       if let next = areas.first(endingAbove: gap.lowerBound), next.flags.contains(.growsDown),
         next.startWithGap(memory.limits.stackGuardGap) < address + padded - 1

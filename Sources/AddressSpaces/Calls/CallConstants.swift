@@ -11,6 +11,7 @@ struct MapFlags: OptionSet {
   static var populate: Self { Self(rawValue: 0x8000) }
   static var nonBlocking: Self { Self(rawValue: 0x10000) }
   static var hugeTLB: Self { Self(rawValue: 0x40000) }
+  static var sync: Self { Self(rawValue: 0x80000) }
   static var fixedNoReplace: Self { Self(rawValue: 0x100000) }
   /// What an old kernel knew (`LEGACY_MAP_MASK`): all that MAP_SHARED looks at.
   static var legacy: Self {
@@ -77,6 +78,12 @@ struct LockAllFlags: OptionSet {
   static var current: Self { Self(rawValue: 1) }
   static var future: Self { Self(rawValue: 2) }
   static var onFault: Self { Self(rawValue: 4) }
+}
+
+/// `MLOCK_*`.
+struct LockFlags: OptionSet {
+  var rawValue: UInt64
+  static var onFault: Self { Self(rawValue: 1) }
 }
 
 /// `MS_*`.

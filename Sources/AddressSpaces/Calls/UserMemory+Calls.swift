@@ -31,8 +31,9 @@ extension UserMemory {
     try enter(process).advise(process, address, length, advice: advice)
   }
 
-  public func mlock(_ process: Process, _ address: UInt64, _ length: UInt64) throws(CallError) {
-    try enter(process).lock(process, address, length)
+  /// mlock(2), and mlock2(2) with flags.
+  public func mlock(_ process: Process, _ address: UInt64, _ length: UInt64, flags: UInt64 = 0) throws(CallError) {
+    try enter(process).lock(process, address, length, flags: flags)
   }
 
   public func munlock(_ process: Process, _ address: UInt64, _ length: UInt64) throws(CallError) {

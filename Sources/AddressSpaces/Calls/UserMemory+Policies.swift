@@ -151,13 +151,22 @@ extension UserMemory {
 
   // MARK: Moving pages
 
-  /// Moves a process's pages from nodes to nodes (`do_migrate_pages`); how many could not be moved.
-  public func migratePages(_ process: Process, maxNode: UInt64, from old: [UInt64]?, to new: [UInt64]?)
+  /// The process that a call names: 0 is the caller.
+  private func named(_ pid: UInt64, by caller: Process) throws(CallError) -> Process {
+    let pid = Int32(truncatingIfNeeded: pid)
+    guard let process = pid == 0 ? caller : process(ProcessID(pid)) else { throw .noSuchProcess }
+    return process
+  }
+
+  /// Moves a process's pages from nodes to nodes (`do_migrate_pages`); how many could not be moved. `pid`: 0 is the caller.
+  public func migratePages(_ caller: Process, of pid: UInt64, maxNode: UInt64, from old: [UInt64]?, to new: [UInt64]?)
     throws(CallError) -> UInt64
   {
-    currentCPU = process.cpu
+    currentCPU = caller.cpu
     let from = try nodes(old, maxNode: maxNode)
-    let to = try nodes(new, maxNode: maxNode).intersection(nodesWithMemory)
+    let asked = try nodes(new, maxNode: maxNode)
+    let process = try named(pid, by: caller)
+    let to = asked.intersection(nodesWithMemory)
     if to.isEmpty { throw .invalid }
     var left = from
     var busy: UInt64 = 0
@@ -250,8 +259,11 @@ extension UserMemory {
   }
 
   /// sched_setaffinity(2): the process stays where it is if it may, else goes to the first CPU it may run on.
-  public func setAffinity(_ process: Process, mask: [UInt64]?, length: UInt64) throws(CallError) {
+  /// `pid`: 0 is the caller.
+  public func setAffinity(_ caller: Process, of pid: UInt64, mask: [UInt64]?, length: UInt64) throws(CallError) {
     guard let mask else { throw .badAddress }
+    let process = try named(pid, by: caller)
+    let length = UInt64(UInt32(truncatingIfNeeded: length))
     var allowed: [CPUID] = []
     for cpu in homeNodes.keys.sorted() {
       let word = cpu.rawValue / 64

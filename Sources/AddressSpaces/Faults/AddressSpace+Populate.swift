@@ -15,9 +15,10 @@ extension AddressSpace {
   func faultIn(_ process: Process, _ area: Area, _ page: UInt64, write: Bool, force: Bool) -> PopulateOutcome {
     while true {
       if let entry = table.entry(at: page), !write || entry.flags.contains(.writable) {
-        if write, !entry.flags.contains(.dirty), entry.frame != memory.zeroFrame {
-          // FOLL_TOUCH: the page is as good as written.
-          memory.markDirty(entry.frame)
+        if memory.isOrdinary(entry) {
+          // FOLL_TOUCH: the page is as good as used, and as written.
+          if write, !entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
+          memory.markAccessed(entry.frame)
         }
         return .done
       }

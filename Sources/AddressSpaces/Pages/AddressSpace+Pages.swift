@@ -36,6 +36,7 @@ extension AddressSpace {
       counts.anonymousResident -= 1
     } else {
       if entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
+      if entry.flags.contains(.accessed), !area.flags.contains(.sequentialRead) { memory.markAccessed(entry.frame) }
       countFilePage(area, by: -1)
     }
     memory.countEntry(of: entry.frame, by: -1)
@@ -68,11 +69,14 @@ extension AddressSpace {
 
   /// MADV_FREE (`madvise_free_pte_range`): entries become clean, so that their pages can be dropped instead of kept.
   func markLazilyFree(_ area: Area, _ start: UInt64, _ end: UInt64) {
-    table.change(start, end, removing: [.dirty, .accessed, .writable], inserting: []) { _, entry in
+    table.change(start, end, removing: [.dirty, .accessed], inserting: []) { _, entry in
       guard entry.frame != memory.zeroFrame else { return }
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[entry.frame]
-      if unsafe record.pointee.flags.contains(.anonymous), unsafe record.pointee.mapCount == 1 {
+      // A page that is dirty itself and others' as well stays as it is.
+      if unsafe record.pointee.flags.contains(.anonymous),
+        unsafe record.pointee.mapCount == 1 || !record.pointee.flags.contains(.dirty)
+      {
         unsafe record.pointee.flags.insert(.lazilyFree)
         unsafe record.pointee.flags.remove(.dirty)
         unsafe record.pointee.flags.remove(.referenced)

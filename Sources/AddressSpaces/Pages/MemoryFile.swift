@@ -20,6 +20,8 @@ public final class MemoryFile: PageOwner {
   public let path: String
   /// In bytes. Pages behind it raise SIGBUS.
   public internal(set) var size: UInt64
+  /// Pages that were promised to shared memory, and go back with it (`shmem_acct_size`).
+  var promised: UInt64 = 0
   /// Areas and descriptors that hold the file; its pages go with the last.
   var users = 0
   /// What a regular file's disk has, by page index: whole pages. What it has not reads zero. Changed by `UserMemory.setDisk` alone.

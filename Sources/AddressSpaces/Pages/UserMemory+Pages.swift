@@ -153,11 +153,13 @@ extension UserMemory {
     for index in file.cachedIndices where range.contains(index) { removeFromCache(file, index) }
   }
 
-  /// MADV_WILLNEED on a file: its pages are read ahead of their use. Memory of shared files is there already or is to be zeros.
+  /// MADV_WILLNEED on a file: its first 128 KiB (VM_READAHEAD_PAGES) are read ahead of their use (`force_page_cache_ra`). Memory of shared
+  /// files is there already or is to be zeros.
   func readAhead(_ area: Area, _ start: UInt64, _ end: UInt64, for process: Process) {
     guard let file = area.file, file.kind == .regular else { return }
     var index = area.pageIndex(at: start, shift: pageShift)
-    let last = min(area.pageIndex(at: end, shift: pageShift), (file.size + (1 << pageShift) - 1) >> pageShift)
+    let filePages = (file.size + (1 << pageShift) - 1) >> pageShift
+    let last = min(area.pageIndex(at: end, shift: pageShift), filePages, index + max(1, (128 << 10) >> pageShift))
     while index < last, cachePage(process, file, index) != nil { index += 1 }
   }
 }

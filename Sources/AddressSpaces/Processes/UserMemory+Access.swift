@@ -84,9 +84,10 @@ extension UserMemory {
   }
 
   /// The code of an access outside the canonical form. x86-64 answers with a general protection fault, which has no address (SI_KERNEL);
-  /// other architectures with a page fault. So that a script's transcript does not depend on the format, x86-64's 57-bit form decides:
-  /// that of the machine which the oracle's kernel runs on.
+  /// other architectures with a page fault. So that a script's transcript does not depend on the architecture, x86-64's 57-bit form decides
+  /// for them: that of the machine which the oracle's kernel runs on.
   private func codeOutside(_ address: UInt64) -> Signal.Code {
+    if format.architecture == .x86_64 { return .kernel }
     let high = Int64(bitPattern: address) >> 56
     return high == 0 || high == -1 ? .mapError : .kernel
   }

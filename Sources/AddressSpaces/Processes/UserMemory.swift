@@ -215,10 +215,13 @@ public final class UserMemory {
   /// shared memory begins at the file's number, so that the number shows in where pages lie.
   static var firstFileNumber: UInt64 { 2 }
 
-  /// A file for MAP_SHARED|MAP_ANONYMOUS (`shmem_zero_setup`), held by the area it is made for.
-  func makeSharedFile(size: UInt64) -> MemoryFile {
+  /// A file for MAP_SHARED|MAP_ANONYMOUS (`shmem_zero_setup`), held by the area it is made for. ENOMEM where `promised` pages may not be
+  /// promised to `space`.
+  func makeSharedFile(size: UInt64, promised: UInt64, to space: AddressSpace) throws(CallError) -> MemoryFile {
+    try commit(pages: promised, by: space)
     lastFileNumber += 1
     let file = MemoryFile(kind: .sharedMemory, number: lastFileNumber, path: "/dev/zero (deleted)", size: size)
+    file.promised = promised
     file.users = 1
     return file
   }
@@ -243,6 +246,7 @@ public final class UserMemory {
     if file.users > 0 { return }
     for index in file.cachedIndices { removeFromCache(file, index) }
     diskPages -= file.disk.count
+    uncommit(pages: file.promised)
     if file.kind == .regular { regularFiles.removeAll { $0 === file } }
   }
 }

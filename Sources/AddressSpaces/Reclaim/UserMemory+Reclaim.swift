@@ -155,14 +155,15 @@ extension UserMemory {
     reclaimCounts.activated += 1
   }
 
-  /// A page was used by way of its file (`mark_page_accessed`): twice while it is inactive makes it active.
+  /// A page was used otherwise than through an entry, or through one that goes (`mark_page_accessed`): twice while it is inactive makes it
+  /// active.
   func markAccessed(_ frame: FrameNumber) {
     // SAFETY: a frame of this machine.
     let record = unsafe records[frame]
-    if unsafe record.pointee.list == .inactiveFile, unsafe record.pointee.flags.contains(.referenced) {
-      activate(frame)
-    } else {
+    if unsafe !record.pointee.flags.contains(.referenced) {
       unsafe record.pointee.flags.insert(.referenced)
+    } else if unsafe record.pointee.list == .inactiveFile || record.pointee.list == .inactiveAnonymous {
+      activate(frame)
     }
   }
 

@@ -5,6 +5,8 @@ public import Translation
 public struct UserLayout: Equatable, Sendable {
   /// The address behind the last that may be mapped (Linux's `TASK_SIZE`).
   public private(set) var userEnd: UInt64
+  /// The same for those who do not ask for an address above it (`DEFAULT_MAP_WINDOW`).
+  public private(set) var windowEnd: UInt64
   /// Where the break begins.
   public internal(set) var heapStart: UInt64
   /// Where the search for free addresses goes down from (`mmap_base`).
@@ -20,10 +22,11 @@ public struct UserLayout: Equatable, Sendable {
     let last = format.layout.user.last.rawValue
     // x86-64 keeps the last page below the hole of non-canonical addresses free (TASK_SIZE_MAX).
     userEnd = format.architecture == .x86_64 ? last - (page - 1) : last + 1
+    windowEnd = format.architecture == .x86_64 ? min(userEnd, 1 << 47 - page) : userEnd
     heapStart = format.layout.heapBase.rawValue
     mapBase = format.layout.mmapBase.rawValue
     stackTop = format.layout.stackTop.rawValue
-    bottomUpBase = (userEnd / 3 + page - 1) & ~(page - 1)
+    bottomUpBase = (windowEnd / 3 + page - 1) & ~(page - 1)
   }
 
   /// Moves stack, heap and map base by up to 28 bits of pages, as VeridianOS does, or by what the half has room for.

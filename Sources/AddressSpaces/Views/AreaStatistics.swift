@@ -71,7 +71,7 @@ extension UserMemory {
       }
       sum.resident += size
       sum.pages += 1
-      if entry.flags.contains(.accessed) { sum.referenced += size }
+      if entry.flags.contains(.accessed) || record.flags.contains(.referenced) { sum.referenced += size }
       if dirty { sum.dirtyPages += 1 }
       sum.highestMapCount = max(sum.highestMapCount, record.mapCount)
       sum.nodes[node(of: entry.frame), default: 0] += 1

@@ -46,6 +46,12 @@ extension CallRow {
       try call.memory.mlock(call.process, call.number(0), call.number(1))
       return .number(0)
     },
+    CallRow(
+      "mlock2", [number("ADDRESS"), number("LENGTH"), number("FLAGS")], "the same, with MLOCK_ONFAULT as touched"
+    ) { call throws(CallError) in
+      try call.memory.mlock(call.process, call.number(0), call.number(1), flags: call.number(2))
+      return .number(0)
+    },
     CallRow("munlock", [number("ADDRESS"), number("LENGTH")], "undoes mlock") { call throws(CallError) in
       try call.memory.munlock(call.process, call.number(0), call.number(1))
       return .number(0)
@@ -97,16 +103,10 @@ extension CallRow {
       "migrate_pages", [number("PID"), number("MAXNODE"), mask("OLD_NODES"), mask("NEW_NODES")],
       "moves a process's pages between nodes; how many could not be moved"
     ) { call throws(CallError) in
-      var process = call.process
-      if call.number(0) != 0 {
-        guard let other = call.memory.process(ProcessID(Int32(truncatingIfNeeded: call.number(0)))) else {
-          throw .noSuchProcess
-        }
-        process = other
-      }
-      return .number(
+      .number(
         Int64(
-          try call.memory.migratePages(process, maxNode: call.number(1), from: call.mask(2), to: call.mask(3))))
+          try call.memory.migratePages(
+            call.process, of: call.number(0), maxNode: call.number(1), from: call.mask(2), to: call.mask(3))))
     },
     CallRow(
       "move_pages", [number("ADDRESS"), number("PAGES"), number("NODE"), number("FLAGS")],
@@ -122,7 +122,7 @@ extension CallRow {
     },
     CallRow("sched_setaffinity", [number("PID"), number("LENGTH"), mask("CPUS")], "says where the process may run") {
       call throws(CallError) in
-      try call.memory.setAffinity(call.process, mask: call.mask(2), length: call.number(1))
+      try call.memory.setAffinity(call.process, of: call.number(0), mask: call.mask(2), length: call.number(1))
       return .number(0)
     },
     CallRow("fork", [], "makes a child; its number") { call throws(CallError) in

@@ -56,8 +56,20 @@ struct CallReader {
   private func fail(_ reason: String, at column: Int? = nil) -> CallSyntaxError {
     CallSyntaxError(kind: .malformed(reason), column: (column ?? place) + 1)
   }
+  /// Blanks, and what strace says of a number in a comment (`0x100 /* PROT_??? */`).
   private mutating func skipBlanks() {
-    while let byte = next, byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") { place += 1 }
+    while let byte = next {
+      if byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") {
+        place += 1
+      } else if bytes[place...].starts(with: "/*".utf8), let end = commentEnd {
+        place = end
+      } else {
+        return
+      }
+    }
+  }
+  private var commentEnd: Int? {
+    (place + 2..<max(place + 2, bytes.count - 1)).first { bytes[$0...].starts(with: "*/".utf8) }.map { $0 + 2 }
   }
   private mutating func take(_ byte: UInt8) -> Bool {
     if next != byte { return false }
@@ -128,12 +140,19 @@ struct CallReader {
       let begin = place
       let negative = take(UInt8(ascii: "-"))
       let spelled = word()
-      guard let value = Self.value(of: spelled) else {
+      guard var value = Self.value(of: spelled) else {
         throw fail(
           spelled.isEmpty ? "a number or a name expected" : "'\(spelled)' is no number and no known name", at: begin)
       }
-      total |= negative ? 0 &- value : value
       skipBlanks()
+      // `21<<MAP_HUGE_SHIFT`, as strace prints it.
+      if bytes[place...].starts(with: "<<".utf8) {
+        place += 2
+        guard let shift = Self.value(of: word()) else { throw fail("a number or a name expected") }
+        value = shift < 64 ? value << shift : 0
+        skipBlanks()
+      }
+      total |= negative ? 0 &- value : value
       if !take(UInt8(ascii: "|")) { return total }
     }
   }

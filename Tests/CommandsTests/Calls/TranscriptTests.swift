@@ -6,7 +6,9 @@ import Translation
 /// Scripts that a real kernel carried out (Linux 6.1, four nodes, transparent_hugepage=never), with what it answered.
 @Suite struct TranscriptTests {
   /// The repository's own copies.
-  static let fixtures = ["fork-cow", "numa", "policies", "stack", "random-1", "random-7"]
+  static let fixtures = [
+    "fork-cow", "numa", "policies", "stack", "lazyfree", "merging", "referenced", "random-1", "random-7",
+  ]
   /// All of the oracle's, where it is at hand.
   static let oracle: [String] = (try? names(in: oracleFolder)) ?? []
   static let fixtureFolder = folder(above: #filePath, 2) + "/Fixtures/calls"
@@ -22,10 +24,20 @@ import Translation
   }
 
   /// Other page formats with pages of 4 KiB give the same transcripts: the window of the scripts lies in their users' half as well.
-  @Test(arguments: [PageFormat.x86_64_5level, .aarch64_4k, .sv39, .sv48], fixtures)
+  static let formats: [PageFormat] = [.x86_64_5level, .aarch64_4k, .sv39, .sv48]
+  @Test(arguments: formats, fixtures)
   func reproducesFixture(_ format: PageFormat, _ name: String) throws {
     try compare(Self.fixtureFolder + "/" + name, format)
   }
+
+  @Test(
+    .enabled(if: !oracle.isEmpty, "the oracle's transcripts are not beside the repository"), arguments: formats, oracle)
+  func reproducesOracle(_ format: PageFormat, _ name: String) throws {
+    try compare(Self.oracleFolder + "/" + name, format)
+  }
+
+  /// Arguments at the ends of what they may be; the ends are those of the oracle's addresses, of 56 bits.
+  @Test func reproducesEdges() throws { try compare(Self.fixtureFolder + "/edges", .x86_64_5level) }
 
   /// The same script leads to the same state, to the byte.
   @Test func repeatsItself() throws {
