@@ -181,18 +181,21 @@ private struct Booted {
       homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }))
   }
 
-  /// Process 1, with a page of its own at 0x1000, or where that lies in a larger page.
+  /// Process 1, with a heap of four pages at 0x1000, or where that lies in a larger page: as much as the process has that carries out scripts
+  /// on the oracle's kernel, so that numa_maps says the same of it below the scripts' own areas.
   private static func startInit(_ users: UserMemory) throws(MemoryError) {
     let process = try users.spawn(name: "init")
     let size: UInt64 = 1 << users.pageShift
     let address = 0x1000 & ~(size - 1)
     do throws(CallError) {
       _ = try users.mmap(
-        process, address, size, protection: Self.readWrite, flags: Self.privateAnonymousFixed, file: nil, offset: 0)
+        process, address, 4 * size, protection: Self.readWrite, flags: Self.privateAnonymousFixed, file: nil, offset: 0)
     } catch { throw .outOfMemory(count: FrameCount(1)) }
     let byte: UInt8 = 0
-    let outcome = unsafe withUnsafeBytes(of: byte) { unsafe users.store(process, address, $0) }
-    guard case .done = outcome else { throw .outOfMemory(count: FrameCount(1)) }
+    for page in 0..<4 {
+      let outcome = unsafe withUnsafeBytes(of: byte) { unsafe users.store(process, address + UInt64(page) * size, $0) }
+      guard case .done = outcome else { throw .outOfMemory(count: FrameCount(1)) }
+    }
   }
 
   /// PROT_READ|PROT_WRITE and MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED.

@@ -81,7 +81,7 @@ import Topology
   @Test func saysWhereAWalkEnds() throws {
     let console = try Console()
     func end(_ address: String) throws -> Substring { try console.answer("dump_pt \(address)").lines.last ?? "" }
-    #expect(try end("0x2000") == "0x2000 is not mapped: the walk ends at PT")
+    #expect(try end("0x5000") == "0x5000 is not mapped: the walk ends at PT")
     #expect(try end("0x200000") == "0x200000 is not mapped: the walk ends at PD")
     #expect(try end("1G") == "0x40000000 is not mapped: the walk ends at PDPT")
     #expect(try end("0x7fffffffffff") == "0x7fffffffffff is not mapped: the walk ends at PML4")

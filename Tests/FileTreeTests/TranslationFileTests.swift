@@ -103,7 +103,7 @@ import Translation
     let served = try Served()
     let kernel = try lines(served.text("sys/kernel/debug/page_tables/current_kernel"))
     let own = try #require(kernel.first { $0.start == 0x1000 })
-    #expect(own.end == 0x2000 && own.words == ["USR", "RW", "NX", "pte"] && own.size == "4K")
+    #expect(own.end == 0x5000 && own.words == ["USR", "RW", "NX", "pte"] && own.size == "16K")
     #expect(kernel.contains { $0.start >= 0xFFFF_8000_0000_0000 && $0.words.contains("GLB") })
     let user = try lines(served.text("sys/kernel/debug/page_tables/current_user"))
     #expect(user.contains { $0.start == 0x1000 && $0.words == ["USR", "RW", "NX", "pte"] })
