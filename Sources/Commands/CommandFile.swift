@@ -7,11 +7,14 @@ public import SystemPackage
   public let interpreter: Interpreter
   /// The handle that last wrote without reading. Guarded by the machine's lock.
   fileprivate var latest: CommandHandle?
+  /// What the logs of recorded programs have said so far, whichever handles they came through. Guarded by the machine's lock.
+  private var log: RecordedLog
   /// Where handles render the outcome of a line, one at a time. Guarded by the machine's lock.
   fileprivate let text: UnsafeMutablePointer<TextBuffer>
 
   public init(machine: Machine) {
     interpreter = Interpreter(machine)
+    log = RecordedLog(machine)
     unsafe text = .allocate(capacity: 1)
     unsafe text.initialize(to: TextBuffer(capacity: 4096))
   }
@@ -30,6 +33,20 @@ public import SystemPackage
     let handle = CommandHandle(file: self, reads: reads, writes: writes, appends: appends, observer: observer)
     if !writes { handle.answer = latest?.answer ?? Self.help }
     return handle
+  }
+
+  /// Carries a line out, of a script or of a recorded log. The caller holds the machine.
+  fileprivate func carryOut(_ line: UnsafeRawBufferPointer, into text: inout TextBuffer) throws(Refusal) {
+    guard unsafe RecordedLog.mayBeRecorded(line) else { return unsafe try interpreter.carryOut(line, into: &text) }
+    let recorded = unsafe String(decoding: line, as: UTF8.self)
+    guard RecordedLog.isRecorded(recorded) else { return unsafe try interpreter.carryOut(line, into: &text) }
+    interpreter.machine.beginLine()
+    defer { interpreter.machine.endLine() }
+    do throws(CallSyntaxError) {
+      guard let outcome = try log.take(recorded) else { return }
+      text.append(string: outcome)
+      text.newline()
+    } catch { throw Refusal(.invalidArgument, error.description) }
   }
 
   private static let help: AnswerLog = {
@@ -134,7 +151,7 @@ public final class CommandHandle: @unchecked Sendable {
   private func carryOut(line: UnsafeRawBufferPointer) throws(Refusal) {
     let text = unsafe file.text
     unsafe text.pointee.removeAll()
-    unsafe try file.interpreter.carryOut(line, into: &text.pointee)
+    unsafe try file.carryOut(line, into: &text.pointee)
     unsafe text.pointee.withBytes { unsafe answer.append($0) }
     // A very long answer's room is not kept for ever.
     if unsafe text.pointee.count > AnswerLog.kept { unsafe text.pointee = TextBuffer(capacity: 4096) }

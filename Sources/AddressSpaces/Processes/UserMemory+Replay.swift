@@ -21,8 +21,25 @@ extension UserMemory {
     space.breakEnd = address
   }
 
-  /// Makes a file at least so large, in bytes.
-  public func extend(_ file: MemoryFile, to size: UInt64) { file.size = max(file.size, size) }
+  /// Maps private memory wherever nothing lies in a range: what execve mapped of a program, as far as its log knows.
+  public func mapImage(_ process: Process, _ start: UInt64, _ length: UInt64) {
+    let space = process.space
+    var page = space.roundedDown(start)
+    let (end, overflows) = start.addingReportingOverflow(length)
+    guard !overflows, end <= space.layout.userEnd else { return }
+    while page < end {
+      let next = space.areas.first(endingAbove: page)
+      let stop = min(next?.start ?? end, space.roundedUp(end))
+      if page < stop {
+        _ = try? mmap(process, page, stop - page, protection: 3, flags: 0x32, file: nil, offset: 0)
+      }
+      guard let next, next.end < end else { return }
+      page = next.end
+    }
+  }
+
+  /// Makes a file at least so large, in bytes; no file is larger than 2^63 - 1 (MAX_LFS_FILESIZE).
+  public func extend(_ file: MemoryFile, to size: UInt64) { file.size = max(file.size, min(size, 1 << 63 - 1)) }
 
   /// Ends the hold of whoever made the file.
   public func close(_ file: MemoryFile) { drop(file) }

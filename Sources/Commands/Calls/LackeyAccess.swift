@@ -8,6 +8,9 @@ struct LackeyAccess: Equatable {
   var reads = true
   var writes = false
 
+  /// In bytes: no instruction touches more at once (XSAVE's area is below 16 KiB).
+  static var largest: UInt64 { 1 << 14 }
+
   /// The access of the line that begins at `position`, which then is that of the next line; nil where the line is no access, or has no end.
   @inline(__always) init?(_ bytes: RawSpan, at position: inout Int) {
     // The shortest line has 6 bytes and its end: `I  0,1`.
@@ -41,6 +44,7 @@ struct LackeyAccess: Equatable {
       let figure = UInt64(Self.byte(bytes, place) &- UInt8(ascii: "0"))
       if figure > 9 { return nil }
       size = size &* 10 &+ figure
+      if size > Self.largest { return nil }
       place &+= 1
     }
     position = place &+ 1

@@ -18,6 +18,10 @@ public struct RecordedLog {
   /// The beginnings of calls that were interrupted, by process.
   private var unfinished: [Int: String] = [:]
   private var current: Int = -1
+  /// Calls that make a process or thread and have not returned yet, oldest first.
+  private var births: [(parent: Int, isThread: Bool)] = []
+  /// Who was heard of before the call that made it returned.
+  private var early: Set<Int> = []
   public private(set) var counts = Counts()
 
   private struct FileKey: Hashable {
@@ -38,39 +42,17 @@ public struct RecordedLog {
 
   public init(_ machine: Machine) { self.machine = machine }
 
-  /// Whether a line is one of a recorded log rather than of a script: lackey's, or a call with its result.
-  public static func isRecorded(_ line: some StringProtocol) -> Bool {
-    guard let first = line.utf8.first else { return false }
-    if line.hasPrefix("I  ") || line.hasPrefix(" L ") || line.hasPrefix(" S ") || line.hasPrefix(" M ")
-      || line.hasPrefix("==")
-    {
-      return true
-    }
-    if (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) { return true }
-    if line.hasPrefix("+++ ") || line.hasPrefix("--- ") { return true }
-    return splitResult(line) != nil
-  }
-
   /// Carries out a line. Answers what came of it where that is not what was recorded.
   public mutating func take(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
     let bytes = Array(line.utf8) + [UInt8(ascii: "\n")]
     // SAFETY: bytes have no padding.
     if unsafe takeAccesses(bytes.span.bytes) == bytes.count { return nil }
-    if line.hasPrefix("==") || line.isEmpty {
+    if line.hasPrefix("==") || line.hasPrefix("strace: ") || line.isEmpty {
       counts.skipped += 1
       return nil
     }
-    var body = Substring(line)
-    let digits = body.prefix { $0.isASCII && $0.isNumber }
-    if let pid = Int(digits) {
-      current = pid
-      body = body.dropFirst(digits.count).drop { $0 == " " }
-    } else if body.hasPrefix("[pid "), let close = body.firstIndex(of: "]"),
-      let pid = Int(body.dropFirst(5).prefix(upTo: close).drop { $0 == " " })
-    {
-      current = pid
-      body = body[body.index(after: close)...].drop { $0 == " " }
-    }
+    let (process, body) = Self.head(Substring(line))
+    if let process { current = process }
     return try take(body: String(body))
   }
 
@@ -81,6 +63,8 @@ public struct RecordedLog {
     processes = [:]
     files = [:]
     unfinished = [:]
+    births = []
+    early = []
   }
 
   private mutating func take(body: String) throws(CallSyntaxError) -> String? {
@@ -88,8 +72,13 @@ public struct RecordedLog {
       end()
       return nil
     }
-    if let mark = body.range(of: " <unfinished ...>") {
-      unfinished[current] = String(body[..<mark.lowerBound])
+    if body.hasSuffix(Self.unfinishedMark) {
+      let begin = String(body.dropLast(Self.unfinishedMark.count).trimmingBlanks())
+      unfinished[current] = begin
+      // What is born may be heard of before its parent is told.
+      if let open = begin.firstIndex(of: "("), Self.births.contains(String(begin[..<open])) {
+        births.append((parent: current, isThread: Self.makesThread(begin)))
+      }
       return nil
     }
     if body.hasPrefix("<... "), let mark = body.range(of: " resumed>") {
@@ -97,6 +86,7 @@ public struct RecordedLog {
         counts.skipped += 1
         return nil
       }
+      births.removeAll { $0.parent == current }
       return try take(body: begin + body[mark.upperBound...])
     }
     guard let (call, result) = Self.splitResult(body), let open = call.firstIndex(of: "(") else {
@@ -107,15 +97,15 @@ public struct RecordedLog {
   }
 
   private mutating func carryOut(_ name: String, _ call: String, _ result: String) throws(CallSyntaxError) -> String? {
-    let process = process()
+    guard let process = process() else {
+      counts.skipped += 1
+      return nil
+    }
     switch name {
-    case "clone", "clone3", "fork", "vfork":
-      // Threads share their process's memory: nothing is to be done for them.
-      guard let child = Int(result), child > 0 else { break }
-      if call.contains("CLONE_VM"), !call.contains("CLONE_VFORK") {
-        processes[child] = process.pid
-      } else if processes[child] == nil, let made = try? memory.fork(process) {
-        processes[child] = made.pid
+    case _ where Self.births.contains(name):
+      guard let child = Int(result.prefix { $0 != " " }), child > 0 else { break }
+      if early.remove(child) == nil, processes[child] == nil {
+        bear(child, of: process, isThread: Self.makesThread(call))
       }
       counts.calls += 1
       return nil
@@ -132,17 +122,44 @@ public struct RecordedLog {
       return nil
     case "brk": return brk(process, call, result)
     case "mmap", "mmap2": return try map(process, call, result)
-    case "munmap", "mprotect", "mremap", "madvise", "mlock", "munlock", "mlockall", "munlockall", "msync":
-      return try plain(process, call, result)
+    case "mprotect", "mremap", "madvise", "mlock", "mlock2", "munlock", "msync":
+      return try plain(process, call, result, needsAreas: true)
+    case "munmap", "mlockall", "munlockall", "mbind", "set_mempolicy":
+      return try plain(process, call, result, needsAreas: false)
     default: break
     }
     counts.skipped += 1
     return nil
   }
 
-  /// Calls whose arguments say all; the place that a moved area got is part of the result.
-  private mutating func plain(_ process: Process, _ call: String, _ result: String) throws(CallSyntaxError) -> String? {
+  private static let births: Set = ["clone", "clone3", "fork", "vfork"]
+
+  /// Threads share their process's memory.
+  private static func makesThread(_ call: String) -> Bool {
+    call.contains("CLONE_VM") && !call.contains("CLONE_VFORK")
+  }
+
+  /// A recorded process appears as another's child or thread.
+  private mutating func bear(_ child: Int, of parent: Process, isThread: Bool) {
+    if isThread {
+      processes[child] = parent.pid
+    } else if let made = try? memory.fork(parent) {
+      processes[child] = made.pid
+    }
+  }
+
+  /// Calls whose arguments say all; the place that a moved area got is part of the result. `needsAreas`: it fails where no area holds all
+  /// of its range.
+  private mutating func plain(_ process: Process, _ call: String, _ result: String, needsAreas: Bool)
+    throws(CallSyntaxError) -> String?
+  {
     var syntax = try CallSyntax(call)
+    if needsAreas, !result.hasPrefix("-"), syntax.arguments.count >= 2, case .number(let start) = syntax.arguments[0],
+      case .number(let length) = syntax.arguments[1]
+    {
+      // What lies there without a call that says so is the program's image, which execve mapped.
+      memory.mapImage(process, start, length)
+    }
     if syntax.name == "mremap", let target = Self.address(result), syntax.arguments.count >= 4,
       case .number(let flags) = syntax.arguments[3], case .number(let old) = syntax.arguments[0], flags & 1 != 0,
       target != old
@@ -209,26 +226,32 @@ public struct RecordedLog {
     do throws(CallError) {
       outcome = try row.run(CallContext(memory: memory, process: process, arguments: syntax.arguments))
     } catch { outcome = .failed(error) }
-    // The text of an error, in brackets behind its name, is strace's own.
-    let recorded = result.prefix { $0 != "(" }
+    // The text of an error, in brackets behind its name, is strace's own, and so is the time that a call took (`-T`).
+    let recorded = result.prefix { $0 != "(" && $0 != "<" }.trimmingBlanks()
     let ours = outcome.suffix.dropFirst(3)
-    if ours == recorded.trimmingBlanks() { return nil }
+    if ours == recorded { return nil }
     counts.differing += 1
-    return "\(syntax.text) = \(ours), recorded \(recorded.trimmingBlanks())"
+    return "\(syntax.text) = \(ours), recorded \(recorded)"
   }
 
   // MARK: Processes
 
-  /// The machine's process of the current recorded one: made when it first appears.
-  private mutating func process() -> Process {
+  /// The machine's process of the current recorded one: made when it first appears. Nil where none is left and none can be made.
+  private mutating func process() -> Process? {
     if let pid = processes[current], let process = memory.process(pid) { return process }
+    if let birth = births.first, birth.parent != current, let parent = processes[birth.parent].flatMap(memory.process) {
+      births.removeFirst()
+      early.insert(current)
+      bear(current, of: parent, isThread: birth.isThread)
+      if let process = processes[current].flatMap(memory.process) { return process }
+    }
     do throws(MemoryError) {
       let made = try memory.spawn(name: current < 0 ? "recorded" : "recorded-\(current)")
       processes[current] = made.pid
       return made
     } catch {
       // Without memory for another one, the first process stands in.
-      return memory.process(memory.pids[0])!
+      return memory.pids.first.flatMap(memory.process)
     }
   }
 
@@ -242,37 +265,6 @@ public struct RecordedLog {
     if !processes.values.contains(pid), let process = memory.process(pid) { memory.exit(process) }
   }
 
-  // MARK: Lines
-
-  /// `name(arguments)` and what is behind ` = `; nil where a line is no finished call.
-  private static func splitResult(_ line: some StringProtocol) -> (call: String, result: String)? {
-    let bytes = Array(line.utf8)
-    var place = bytes.count - 1
-    // strace pads with blanks between the bracket and the sign.
-    while place > 2 {
-      if bytes[place] == UInt8(ascii: "="), bytes[place - 1] == UInt8(ascii: " "), place + 1 < bytes.count,
-        bytes[place + 1] == UInt8(ascii: " ")
-      {
-        var end = place - 1
-        while end > 0, bytes[end] == UInt8(ascii: " ") { end -= 1 }
-        if bytes[end] == UInt8(ascii: ")") {
-          return (
-            String(decoding: bytes[...end], as: UTF8.self), String(decoding: bytes[(place + 2)...], as: UTF8.self)
-          )
-        }
-      }
-      place -= 1
-    }
-    return nil
-  }
-
-  private static func address(_ result: String) -> UInt64? {
-    guard result.hasPrefix("0x") else { return nil }
-    return CallReader.value(of: String(result.prefix { $0.isHexDigit || $0 == "x" }))
-  }
-
-  // MARK: lackey
-
   /// Carries out the accesses that a part of a log begins with, of lines that end in it; how many bytes these are. What follows is a line of
   /// another kind, or its beginning.
   public mutating func takeAccesses(_ bytes: RawSpan) -> Int {
@@ -280,7 +272,11 @@ public struct RecordedLog {
     var position = 0
     var process: Process?
     while let access = LackeyAccess(bytes, at: &position) {
-      let own = process ?? self.process()
+      guard let own = process ?? self.process() else {
+        counts.accesses &+= 1
+        counts.signals += 1
+        continue
+      }
       // A process that is out of memory may be gone.
       process = touch(access, own) ? own : nil
     }
@@ -297,23 +293,5 @@ public struct RecordedLog {
       return false
     }
     return isDone
-  }
-}
-
-extension StringProtocol {
-  fileprivate func trimmingBlanks() -> SubSequence {
-    var text = self[...]
-    while text.last == " " { text = text.dropLast() }
-    return text
-  }
-
-  /// The first place of `text`, by bytes.
-  fileprivate func range(of text: String) -> Range<Index>? {
-    var start = startIndex
-    while start < endIndex {
-      if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
-      start = index(after: start)
-    }
-    return nil
   }
 }

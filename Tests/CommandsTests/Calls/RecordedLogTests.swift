@@ -1,6 +1,7 @@
 import AddressSpaces
 import Machine
 import MemoryTypes
+import SystemPackage
 import Testing
 import Topology
 
@@ -121,5 +122,105 @@ import Topology
     #expect(process.space.counts.anonymousResident == 2)
     #expect(memory.isEntered(process, page: 0x0422_3000))
     #expect(!RecordedLog.isRecorded("load(0x1000, 8)"))
+  }
+
+  /// What strace(1) prints with -t, -tt, -ttt, -T and -y, and without -o.
+  @Test(arguments: [
+    "7  12:00:01 munmap(0x7f1200000000, 4096) = 0", "7 12:00:01.123456 munmap(0x7f1200000000, 4096) = 0 <0.000012>",
+    "[pid     7] 1700000000.123456 munmap(0x7f1200000000, 4096) = 0",
+    "munmap(0x1, 4096) = -1 EINVAL (Invalid argument)",
+    "7 mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|0x1000000 /* MAP_??? */, 3</a\\\"b>, 0) = 0x7f1200000000",
+    "7 mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|21<<MAP_HUGE_SHIFT, -1, 0) = 0x7f1200000000",
+    "7 mlock2(0x7f1200000000, 4096, MLOCK_ONFAULT) = 0", "[pid 7] futex(0x7f12, FUTEX_WAIT, 2, NULL <unfinished ...>",
+    "[pid 7] <... futex resumed>) = 0", "strace: Process 7 attached", "7 +++ killed by SIGTERM +++",
+    "7 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER} ---",
+  ])
+  func takesWhatOptionsAdd(_ line: String) throws {
+    var log = RecordedLog(try machine())
+    #expect(RecordedLog.isRecorded(line))
+    #expect(try log.take(line) == nil)
+    #expect(log.counts.differing == 0)
+  }
+
+  /// Lines of a script that look like it.
+  @Test(arguments: [
+    "store(0x10000, \"a() = b\")", "1234", "8325 frees", "12:00", "[pid 7] munmap(0x1000, 4096)", "mem", "I am",
+    " Left",
+    "dump_pt 0x1000", "alloc order=3",
+  ])
+  func leavesScriptsAlone(_ line: String) {
+    #expect(!RecordedLog.isRecorded(line))
+  }
+
+  /// execve maps a program's image, which no call says; its protection is changed later.
+  @Test func mapsTheImageWhereItIsUsed() throws {
+    let machine = try machine()
+    var log = RecordedLog(machine)
+    for line in [
+      "7 execve(\"/bin/true\", [\"true\"], 0x7ffd0 /* 12 vars */) = 0",
+      "7 mprotect(0x55d0c0f00000, 8192, PROT_READ) = 0",
+      "7 mprotect(0x55d0c0f01000, 8192, PROT_READ) = -1 ENOMEM (Cannot allocate memory)",
+    ] { #expect(try log.take(line) == nil) }
+    let maps = machine.users.maps(machine.users.process(ProcessID(2))!)
+    #expect(maps.contains("55d0c0f00000-55d0c0f02000 r--p"))
+  }
+
+  /// A child or thread that is heard of before its parent's call returns is what that call makes.
+  @Test func knowsWhatIsBornBeforeTheCallReturns() throws {
+    let machine = try machine()
+    var memory: UserMemory { machine.users }
+    var log = RecordedLog(machine)
+    for line in [
+      "7 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1200000000",
+      "7 clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x7f11} => {parent_tid=[8]}, 88 <unfinished ...>",
+      "8 mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1200002000",
+      "7 <... clone3 resumed>) = 8",
+      "7 vfork( <unfinished ...>",
+      "9 munmap(0x7f1200000000, 4096) = 0",
+      "9 exit_group(0) = ?", "9 +++ exited with 0 +++",
+      "7 <... vfork resumed>) = 9",
+      "7 munmap(0x7f1200002000, 4096) = 0",
+    ] { #expect(try log.take(line) == nil, "\(line)") }
+    #expect(log.counts.differing == 0)
+    #expect(memory.maps(memory.process(ProcessID(2))!).contains("7f1200000000-7f1200001000 rw-p"))
+    #expect(memory.pids.map(\.rawValue) == [1, 2])
+  }
+
+  /// A log that is written to the command file is carried out like one that is replayed, whatever handles it comes through.
+  @Test func isTakenByTheCommandFile() throws {
+    let machine = try machine()
+    let file = CommandFile(machine: machine)
+    let log = """
+      7 mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1200000000
+      7 munmap(0x7f1200001000, 4096 <unfinished ...>
+      7 openat(AT_FDCWD, "/etc/ld.so.cache", O_RDONLY|O_CLOEXEC) = 3
+      7 <... munmap resumed>) = 0
+      7 munmap(0x7f1200000001, 4096) = 0
+      ==9== Lackey
+       S 04222cac,8
+
+      """
+    #expect(try write(log, to: file) == "munmap(0x7f1200000001, 4096) = -1 EINVAL, recorded 0\n")
+    #expect(try write("7 munmap(0x7f1200000000, 4096) = 0\n", to: file) == "")
+    #expect(try write("[pid 2] load(0x4222cac, 1)\n", to: file) == "[pid 2] load(0x4222cac, 1) = \"\\0\" faults=0\n")
+    #expect(throws: Errno.invalidArgument) { try write("7 munmap(what, 4096) = 0\n", to: file) }
+    #expect(machine.verify() == [])
+  }
+
+  /// Writes lines through a handle of their own; what it answers.
+  private func write(_ lines: String, to file: CommandFile) throws -> String {
+    let handle = file.open(reads: true, writes: true, appends: false)
+    let bytes = Array(lines.utf8)
+    #expect(try unsafe bytes.withUnsafeBytes { try unsafe handle.write($0, at: 0) } == bytes.count)
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = unsafe buffer.withUnsafeMutableBytes { unsafe handle.read(into: $0, at: 0) }
+    return String(decoding: buffer[..<count], as: UTF8.self)
+  }
+
+  /// Sizes that no instruction has are no accesses.
+  @Test func refusesAccessesWithoutBound() {
+    #expect(RecordedLog.isRecorded(" L 1ffefff800,512"))
+    #expect(!RecordedLog.isRecorded(" L 1000,18446744073709551615"))
+    #expect(!RecordedLog.isRecorded("I  1000,99999999999999999999999"))
   }
 }
