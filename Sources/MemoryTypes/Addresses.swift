@@ -120,7 +120,7 @@
   /// The frames that lie in `range` whole.
   @inlinable public func framesInside(_ range: PhysicalRange) -> FrameRange {
     let mask = (UInt64(1) << UInt64(shift)) - 1
-    let first = (range.start.rawValue + mask) >> UInt64(shift)
+    let first = range.start.rawValue >> UInt64(shift) + (range.start.rawValue & mask == 0 ? 0 : 1)
     let end = max(first, range.end.rawValue >> UInt64(shift))
     return FrameRange(start: FrameNumber(first), count: FrameCount(end - first))
   }
@@ -128,7 +128,7 @@
   @inlinable public func framesTouched(_ range: PhysicalRange) -> FrameRange {
     let mask = (UInt64(1) << UInt64(shift)) - 1
     let first = range.start.rawValue >> UInt64(shift)
-    let end = (range.end.rawValue + mask) >> UInt64(shift)
+    let end = range.end.rawValue >> UInt64(shift) + (range.end.rawValue & mask == 0 ? 0 : 1)
     return FrameRange(start: FrameNumber(first), count: FrameCount(end - first))
   }
 }

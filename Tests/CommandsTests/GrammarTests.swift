@@ -35,6 +35,7 @@ import Topology
     ("alloc count=0xG", .invalidArgument, "\"0xG\""), ("alloc count=K", .invalidArgument, "\"K\""),
     ("alloc count=1KK", .invalidArgument, "\"1KK\""), ("alloc count=1KiB", .invalidArgument, "\"1KiB\""),
     ("alloc count=1P", .invalidArgument, "\"1P\""), ("alloc count=\u{664}", .invalidArgument, "\u{664}"),
+    ("plug 0 0 at=0xffffffffffffffff", .invalidArgument, "whole blocks"),
     ("alloc count=ff", .invalidArgument, "\"ff\""), ("dump_pt -1", .invalidArgument, "\"-1\""),
     ("alloc count=18446744073709551616", .outOfRange, "\"18446744073709551616\" at column 13"),
     ("alloc count=0x10000000000000000", .outOfRange, "0x10000000000000000"),

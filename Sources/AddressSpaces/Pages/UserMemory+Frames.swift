@@ -170,8 +170,10 @@ extension UserMemory {
     guard address.rawValue & (1 << pageShift - 1) == 0 else {
       throw .misaligned(address, format.pageSize(level: 0))
     }
+    // A tag, which accesses may carry (AArch64's top byte), is no part of a range's address.
+    let last = table.isKernel ? format.layout.kernel.last : format.layout.user.last
+    guard address <= last else { throw .notCanonical(address) }
     if let pageCount {
-      let last = table.isKernel ? format.layout.kernel.last : format.layout.user.last
       guard pageCount > 0, pageCount - 1 <= (last.rawValue - address.rawValue) >> pageShift else {
         throw .invalidSize(FrameCount(pageCount))
       }
