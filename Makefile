@@ -23,7 +23,7 @@ define install
 	fi
 endef
 
-.PHONY: build mount unmount test lint bench latency soak clean
+.PHONY: build mount unmount test lint bench latency soak fuzz clean
 
 # The program, optimised.
 build:
@@ -64,6 +64,19 @@ latency: build
 # Ten minutes of eight shells that allocate, free, read everything and write nonsense.
 soak: build
 	Tests/Soak/run.sh $(PROGRAM)
+
+# A minute of libFuzzer over the command file: whatever is written there, no trap, no bad access, and a machine that is consistent. What
+# it finds new lies in .build-fuzz/corpus, what breaks in .build-fuzz.
+FUZZ := swift build --package-path Tests/Fuzz --scratch-path .build-fuzz -c release --sanitize=address \
+  -Xswiftc -sanitize=fuzzer -Xswiftc -assert-config -Xswiftc Debug
+SECONDS := 60
+fuzz:
+	$(call install,$(LIBRARIES))
+	$(FUZZ)
+	@mkdir -p .build-fuzz/corpus
+	.build-fuzz/release/Fuzz dictionary >.build-fuzz/dictionary
+	.build-fuzz/release/Fuzz -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -max_len=4096 -artifact_prefix=.build-fuzz/ \
+	  -dict=.build-fuzz/dictionary .build-fuzz/corpus Tests/Fuzz/corpus
 
 clean:
 	swift package clean

@@ -1,0 +1,13 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Apart from the program's package: everything here is built with libFuzzer's and AddressSanitizer's instrumentation (`make fuzz`).
+let package = Package(
+  name: "fuzz",
+  dependencies: [.package(name: "veridianfs", path: "../..")],
+  targets: [
+    .executableTarget(
+      name: "Fuzz", dependencies: [.product(name: "Commands", package: "veridianfs")],
+      swiftSettings: [.strictMemorySafety()])
+  ]
+)
