@@ -73,6 +73,9 @@ extension Machine {
     case .compactionProactiveness: setProactiveness(value)
     case .extfragThreshold: compaction.fragmentationThreshold = value
     case .compactUnevictableAllowed: compaction.mayMoveUnevictable = value != 0
+    case .oomKillAllocatingTask:
+      sysctls[key] = value
+      users.killsAllocatingTask = value != 0
     case .dropCaches: dropCaches(pages: value & 1 != 0, slab: value & 2 != 0)
     default: sysctls[key] = value
     }

@@ -6,6 +6,7 @@ internal import Translation
 
 /// What lies in a node's memory, or the whole machine's, at this instant: in frames, but for what a statistic's name says.
 public struct MemoryUsage: Sendable {
+  public init() {}
   public var managed = 0
   public var free = 0
   public var highManaged = 0
@@ -108,6 +109,12 @@ extension Machine {
     let events = users.events
     counts[.pgfault] = Int(events.faults)
     counts[.pgmajfault] = Int(events.majorFaults)
+    // A page leaves the lists of those that can be reclaimed with its first lock, and returns with its last.
+    counts[.unevictablePgsMlocked] = Int(events.locked)
+    counts[.unevictablePgsCulled] = Int(events.locked)
+    counts[.unevictablePgsMunlocked] = Int(events.unlocked)
+    counts[.unevictablePgsRescued] = Int(events.unlocked)
+    counts[.oomKill] = Int(events.outOfMemoryKills)
     counts[.numaPagesMigrated] = Int(balancedFrames)
     counts[.pgreuse] = Int(events.reusedOnWrite)
     counts[.pgmigrateSuccess] = Int(events.migrated + compaction.counts.moved)

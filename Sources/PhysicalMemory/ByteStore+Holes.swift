@@ -7,17 +7,32 @@ extension ByteStore {
 
   func nextHole(from address: UInt64) -> UInt64 { next(from: address, held: false) ?? UInt64(end) }
 
+  /// Calls `body` with the place of every page that the host holds, ascending.
+  func forEachHeldPage(_ body: (Int) -> Void) {
+    var block = 0
+    while let touchedBlock = touched.next(from: block), touchedBlock << blockShift < end {
+      let start = touchedBlock << blockShift
+      let states = pagesHeld(from: start, count: pages(from: start))
+      for page in states.indices where states[page] { body(start + page * HostMapping.page) }
+      block = touchedBlock + 1
+    }
+  }
+
+  /// How many pages the block that begins there has.
+  private func pages(from start: Int) -> Int {
+    min(1 << blockShift, end - start + HostMapping.page - 1) / HostMapping.page
+  }
+
   private func next(from address: UInt64, held: Bool) -> UInt64? {
     guard address < UInt64(end) else { return nil }
     var block = Int(address) >> blockShift
-    let pages = 1 << blockShift / HostMapping.page
     while true {
       guard let touchedBlock = touched.next(from: block) else {
         return held || block << blockShift >= end ? nil : max(address, UInt64(block << blockShift))
       }
       if !held, touchedBlock > block { return max(address, UInt64(block << blockShift)) }
       let start = touchedBlock << blockShift
-      let states = pagesHeld(from: start, count: min(pages, (end - start + HostMapping.page - 1) / HostMapping.page))
+      let states = pagesHeld(from: start, count: pages(from: start))
       for page in states.indices where states[page] == held {
         let at = UInt64(start + page * HostMapping.page)
         if at + UInt64(HostMapping.page) > address { return max(at, address) }

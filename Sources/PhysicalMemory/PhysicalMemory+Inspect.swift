@@ -97,6 +97,16 @@ extension PhysicalMemory {
     return frame
   }
 
+  /// A policy that takes nodes in turn was served: counted where it was by the node whose turn it was (`numa_interleave`).
+  public func countInterleaved(_ frame: FrameNumber, on node: NodeID) {
+    guard frame.rawValue < UInt64(table.limit) else { return }
+    let zone = self.zone(of: Int(frame.rawValue))
+    guard zone >= 0, unsafe zones[zone].node == node else { return }
+    unsafe zoneLocks[zone].lock()
+    unsafe zones[zone].numa.interleaveHit += 1
+    unsafe zoneLocks[zone].unlock()
+  }
+
   /// The kind of zone that a frame lies in; nil where there is no memory.
   public func zone(at frame: FrameNumber) -> ZoneKind? {
     guard frame.rawValue < UInt64(table.limit) else { return nil }

@@ -12,8 +12,8 @@ struct LineReader {
     start += unsafe take(buffer.span.bytes.extracting(start..<end))
   }
 
-  /// The next line without its end; nil behind the last.
-  mutating func next() throws(Failure) -> String? {
+  /// The next line without its end; nil behind the last. `beforeWaiting` is called before input is waited for.
+  mutating func next(beforeWaiting: () throws(Failure) -> Void) throws(Failure) -> String? {
     var searched = start
     while true {
       if let newline = buffer[searched..<end].firstIndex(of: 0x0A) {
@@ -22,6 +22,7 @@ struct LineReader {
         return String(decoding: buffer[start..<last], as: UTF8.self)
       }
       searched = end
+      try beforeWaiting()
       if try fill(&searched) { continue }
       defer { start = end }
       return start == end ? nil : String(decoding: buffer[start..<end], as: UTF8.self)

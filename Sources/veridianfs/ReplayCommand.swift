@@ -22,6 +22,9 @@ struct ReplayCommand: ParsableCommand {
   @Option(help: MachineHelp.text)
   var machine = Preset.standard.rawValue
 
+  @Flag(help: "End in figures: faults by kind, TLB hit rates, shootdowns, placement by node, peak use of memory.")
+  var summary = false
+
   @OptionGroup var settings: SettingOptions
 
   func run() throws {
@@ -32,34 +35,21 @@ struct ReplayCommand: ParsableCommand {
         try file.close()
       } catch { throw Failure("\(script) cannot be read: \(error)") }
     }
-    let running = try startMachine(try settings.machine(machine))
-    let interpreter = Interpreter(running)
-    var log = RecordedLog(running)
+    var replay = Replay(try startMachine(try settings.machine(machine)), summarizes: summary)
     var text = TextBuffer(capacity: 1 << 16)
     var input = LineReader()
     while true {
-      running.withLock { input.take { log.takeAccesses($0) } }
-      guard let line = try input.next() else { break }
-      if RecordedLog.isRecorded(line) {
-        take(line, &log, running, &text)
-      } else {
-        interpreter.replay(line, into: &text)
-      }
-      if text.count >= 1 << 16 { try flush(&text) }
+      input.take { replay.takeAccesses($0) }
+      guard let line = try input.next(beforeWaiting: { () throws(Failure) in try Self.flush(&text) }) else { break }
+      replay.carryOut(line, into: &text)
+      if text.count >= 1 << 16 { try Self.flush(&text) }
     }
-    try flush(&text)
+    if summary { replay.printSummary(into: &text) }
+    try Self.flush(&text)
   }
 
-  /// A line that strace or lackey wrote: nothing is printed where it came to what was recorded.
-  private func take(_ line: String, _ log: inout RecordedLog, _ machine: Machine, _ text: inout TextBuffer) {
-    machine.withLock {
-      do {
-        if let outcome = try log.take(line) { text.append(string: outcome + "\n") }
-      } catch { text.append(string: "\(line) = -1 EINVAL (\(error))\n") }
-    }
-  }
-
-  private func flush(_ text: inout TextBuffer) throws(Failure) {
+  private static func flush(_ text: inout TextBuffer) throws(Failure) {
+    if text.count == 0 { return }
     do {
       // SAFETY: the bytes are read while the buffer is held.
       _ = try unsafe text.withBytes { bytes in try unsafe FileDescriptor.standardOutput.writeAll(bytes) }

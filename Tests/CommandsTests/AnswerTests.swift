@@ -25,9 +25,9 @@ import Testing
     #expect(cat.readAll().lines.count == 1)
     #expect(console.open(writes: false).readAll().hasPrefix("0x"), "as often as one likes")
     let second = console.open(reads: false)
-    try second.write("check\n")
+    try second.write("reset\n")
     second.close()
-    #expect(console.open(writes: false).readAll() == "no difference\n", "a handle's answer is its own lines' alone")
+    #expect(console.open(writes: false).readAll() == "reset\n", "a handle's answer is its own lines' alone")
   }
 
   @Test func answersAReaderAsItStoodWhenOpened() throws {
@@ -35,9 +35,9 @@ import Testing
     let early = console.open(writes: false)
     let writer = console.open(reads: false)
     let unwritten = console.open(writes: false)
-    try writer.write("check\n")
+    try writer.write("reset\n")
     let one = console.open(writes: false)
-    try writer.write("check\n")
+    try writer.write("reset\n")
     let two = console.open(writes: false)
     let silent = console.open(reads: false)
     let still = console.open(writes: false)
@@ -46,11 +46,11 @@ import Testing
     let help = try console.answer("help")
     #expect(early.readAll() == help)
     #expect(unwritten.readAll() == help)
-    #expect(one.readAll() == "no difference\n")
-    #expect(two.readAll() == "no difference\nno difference\n")
-    #expect(still.readAll() == "no difference\nno difference\n", "who opens and writes nothing is not the latest")
+    #expect(one.readAll() == "reset\n")
+    #expect(two.readAll() == "reset\nreset\n")
+    #expect(still.readAll() == "reset\nreset\n", "who opens and writes nothing is not the latest")
     one.offset = 0
-    #expect(one.readAll() == "no difference\n", "and stays so")
+    #expect(one.readAll() == "reset\n", "and stays so")
   }
 
   @Test func givesTheReaderTheReason() throws {
@@ -64,19 +64,19 @@ import Testing
   @Test func readsBehindTheLastWrite() throws {
     let console = try Console()
     let client = console.open()
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\n")
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\n")
     #expect(client.readAll() == "")
     try client.write("alloc\n")
     let address = client.readAll()
     #expect(address.hasPrefix("0x") && address.lines.count == 1, "only what is new")
-    try client.write("check\n")
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\nno difference\n", "all since it was read last")
-    try client.write("check\n")
-    #expect(client.read(3) == "no ")
-    try client.write("check\n")
-    #expect(client.readAll() == "difference\nno difference\n", "a read that stopped half way goes on there")
+    try client.write("reset\n")
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\nreset\n", "all since it was read last")
+    try client.write("reset\n")
+    #expect(client.read(3) == "res")
+    try client.write("reset\n")
+    #expect(client.readAll() == "et\nreset\n", "a read that stopped half way goes on there")
     client.offset = 0
     #expect(client.readAll().lines.count == 6, "from the start: everything since it was opened")
   }
@@ -85,11 +85,11 @@ import Testing
     let client = try Console().open()
     #expect(throws: Errno.invalidArgument) { try client.write("bogus\n") }
     #expect(client.readAll().hasPrefix("bogus = -1 EINVAL"))
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\n")
-    #expect(client.writeAll("check\nbogus\n") == .invalidArgument)
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\n")
+    #expect(client.writeAll("reset\nbogus\n") == .invalidArgument)
     let answers = client.readAll()
-    #expect(answers.hasPrefix("no difference\nbogus = -1 EINVAL"))
+    #expect(answers.hasPrefix("reset\nbogus = -1 EINVAL"))
   }
 
   @Test(arguments: [1, 7, 128, 4096])
@@ -113,24 +113,24 @@ import Testing
       client.offset = begin + Int64(line.utf8.count) + 1
       return line
     }
-    try client.write("check\nalloc\n")
-    #expect(readLine() == "no difference")
+    try client.write("reset\nalloc\n")
+    #expect(readLine() == "reset")
     #expect(readLine().hasPrefix("0x"))
-    try client.write("check\n")
-    #expect(readLine() == "no difference")
+    try client.write("reset\n")
+    #expect(readLine() == "reset")
     client.offset = 0
-    #expect(readLine() == "no difference")
+    #expect(readLine() == "reset")
     #expect(readLine().hasPrefix("0x"))
   }
 
   @Test func readsBehindAnAppendedWrite() throws {
     let client = try Console().open(appends: true)
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\n")
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\n")
     try client.write("alloc\n")
     #expect(client.readAll().hasPrefix("0x"))
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\n")
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\n")
   }
 
   @Test func keepsScriptsWithHandlesOfTheirOwnApart() throws {
@@ -138,19 +138,19 @@ import Testing
     let first = console.open()
     let second = console.open()
     try first.write("alloc node=1\n")
-    try second.write("check\n")
+    try second.write("reset\n")
     try first.write("alloc node=1\n")
-    #expect(second.readAll() == "no difference\n")
+    #expect(second.readAll() == "reset\n")
     #expect(first.readAll().lines.count == 2)
     #expect(console.open(writes: false).readAll().contains("help"), "handles that read and write are never the latest")
     let echo = console.open(reads: false)
-    try echo.write("check\n")
+    try echo.write("reset\n")
     try first.write("alloc node=2\n")
-    #expect(console.open(writes: false).readAll() == "no difference\n")
+    #expect(console.open(writes: false).readAll() == "reset\n")
     #expect(first.readAll().lines.count == 1)
     second.close()
     first.close()
-    #expect(console.open(writes: false).readAll() == "no difference\n")
+    #expect(console.open(writes: false).readAll() == "reset\n")
   }
 
   @Test func keepsTheLastMiB() throws {
@@ -164,16 +164,16 @@ import Testing
     #expect(kept.utf8.count == 1 << 20)
     #expect(String(repeating: help, count: (1 << 20) / help.utf8.count + 1).hasSuffix(kept))
     #expect(client.readAll() == "")
-    try client.write("check\n")
-    #expect(client.readAll() == "no difference\n")
+    try client.write("reset\n")
+    #expect(client.readAll() == "reset\n")
   }
 
   /// A reader who is left behind by more than a MiB goes on with the first byte that is still there.
   @Test func goesOnWithWhatIsLeftForASlowReader() throws {
     let console = try Console()
     let client = console.open()
-    try client.write("check\n")
-    #expect(client.read(3) == "no ")
+    try client.write("reset\n")
+    #expect(client.read(3) == "res")
     #expect(client.writeAll(String(repeating: "help\n", count: 4000)) == nil)
     let rest = client.readAll()
     #expect(rest.utf8.count == 1 << 20)

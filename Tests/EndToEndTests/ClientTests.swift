@@ -40,6 +40,92 @@ import Testing
     }
   }
 
+  /// Runs `command` with the machine's /proc over the host's, and its nodes; as process 1, which it finds there for itself.
+  private func overProc(_ command: String, _ path: String) -> Outcome {
+    shell(
+      """
+      unshare -mpf sh -c '
+        mount --make-rprivate / || exit 77
+        mount --bind $M/sys/devices/system/node /sys/devices/system/node && mount --bind $M/proc /proc || exit 77
+        \(command)'
+      """, path)
+  }
+
+  private static let processTools = obstacle(toRunning: ["numastat", "pmap", "ps"])
+  @Test(.enabled(if: processTools == nil, Comment(rawValue: processTools ?? "")))
+  func numastatPmapAndPsSeeProcesses() throws {
+    try withMachine { path in
+      shell(
+        """
+        say() { echo "$1" > $MEMORY; }
+        say 'spawn hog cpu=5'
+        say '[pid 2] mmap(0x10000000, 0x800000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)'
+        say '[pid 2] madvise(0x10000000, 0x400000, MADV_POPULATE_WRITE)'
+        """, path)
+      let nodes = overProc("NUMASTAT_WIDTH=200 numastat -p 2", path)
+      #expect(nodes.output.contains("for PID 2 (hog)"), "\(nodes.output)")
+      let total = nodes.lines.first { $0.hasPrefix("Total") }?.split(separator: " ").dropFirst()
+      #expect(total.map { Array($0) } == ["0.00", "4.00", "0.00", "0.00", "4.00"], "\(nodes.output)")
+      let map = overProc("pmap -x 2", path)
+      #expect(map.lines.first == "2:   hog", "\(map.output)")
+      let area = map.lines.first { $0.hasPrefix("0000000010000000") }?.split(separator: " ")
+      #expect(area?.dropFirst().prefix(4).map { String($0) } == ["8192", "4096", "4096", "rw---"], "\(map.output)")
+      let list = overProc("exec ps -A -o pid,ppid,rss,comm --no-headers", path)
+      #expect(
+        list.lines.map { $0.split(separator: " ").map { String($0) } } == [
+          ["1", "0", "16", "init"], ["2", "1", "4096", "hog"],
+        ], "\(list.output)")
+    }
+  }
+
+  @Test(.enabled(if: mountingObstacle == nil, Comment(rawValue: mountingObstacle ?? "")))
+  func ddReadsAndWritesAProcess() throws {
+    try withMachine { path in
+      let outcome = shell(
+        """
+        printf hello | dd of=$M/proc/1/mem bs=5 seek=$((0x1010)) oflag=seek_bytes conv=notrunc 2>/dev/null
+        dd if=$M/proc/self/mem bs=1 skip=$((0x1010)) count=5 2>/dev/null; echo
+        dd if=$M/proc/1/mem bs=1 skip=$((0x5000)) count=5 2>&1 | grep -o 'Input/output error'
+        dd if=$M/proc/1/pagemap bs=8 skip=1 count=1 2>/dev/null | od -An -tx1 | cut -d' ' -f9
+        dd if=$M/proc/1/pagemap bs=7 count=1 2>&1 | grep -o 'Invalid argument'
+        echo 5 > $M/proc/1/oom_score_adj; cat $M/proc/1/oom_score_adj; { echo 1001 > $M/proc/1/oom_score_adj; } 2>/dev/null || echo refused
+        echo 'spawn one' > $MEMORY; ls $M/proc/2/maps; echo '[pid 2] exit(0)' > $MEMORY; ls -d $M/proc/2 2>&1 | grep -o 'No such.*'
+        { echo '[pid 2] fork()' > $MEMORY; } 2>/dev/null || echo refused
+        """, path)
+      #expect(
+        outcome.lines.map(String.init) == [
+          "hello", "Input/output error", "81", "Invalid argument", "5", "refused", "\(path)/proc/2/maps",
+          "No such file or directory", "refused",
+        ], "\(outcome.output)")
+    }
+  }
+
+  @Test(.enabled(if: mountingObstacle == nil, Comment(rawValue: mountingObstacle ?? "")))
+  func theStateDoesNotDependOnHowItCameAbout() throws {
+    try withMachine("four-node", ["--threads", "3"]) { path in
+      let outcome = shell(
+        """
+        script() {
+          echo 'spawn other cpu=6'; echo 'alloc order=4 node=2'; echo 'fork()'
+          echo '[pid 3] mmap(0x10000000, 0x40000, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)'
+          echo '[pid 3] store(0x10000000, "hello")'; echo check
+        }
+        script > $MEMORY; tail -n 1 $MEMORY
+        script | $PROGRAM replay - | tail -n 1 | cut -d= -f2 | cut -c2-
+        """, path)
+      #expect(outcome.lines.count == 2 && outcome.lines.first == outcome.lines.last, "\(outcome.output)")
+      #expect(outcome.lines.first?.hasPrefix("no difference, state ") == true, "\(outcome.output)")
+    }
+  }
+
+  @Test func replayShowsWhatItHasBeforeItWaits() {
+    let outcome = shell("{ echo reset; sleep 30; } | timeout 5 $PROGRAM replay -")
+    #expect(outcome.lines == ["reset = reset"], "\(outcome.output)")
+    let summary = shell(
+      "printf 'alloc\nnonsense' | $PROGRAM replay --summary - | grep -c -e ^Summary -e '1 words, 1 refused'")
+    #expect(summary.lines == ["2"], "\(summary.output)")
+  }
+
   private static let util = obstacle(toRunning: ["lscpu", "lsmem"])
   @Test(.enabled(if: util == nil, Comment(rawValue: util ?? "")))
   func lscpuAndLsmemSeeTheMachine() throws {

@@ -18,8 +18,12 @@ import Topology
   private static func isSysctl(_ path: String) -> Bool { path.hasPrefix("proc/sys/") }
   private static func isDebug(_ path: String) -> Bool { path.hasPrefix("sys/kernel/debug") }
   private static func isSys(_ path: String) -> Bool { path.hasPrefix("sys") && !isDebug(path) }
-  /// Command file and physical memory: not text that is rendered.
-  private static func isSpecial(_ path: String) -> Bool { path == "sys/kernel/debug/memory" || path == "dev/mem" }
+  private static func isProcess(_ path: String) -> Bool { path.numbersFolded.hasPrefix("proc/N/") }
+  /// Command file, memory, and what is read in binary: not text that is rendered.
+  private static func isSpecial(_ path: String) -> Bool {
+    path == "sys/kernel/debug/memory" || path == "dev/mem"
+      || isProcess(path) && ["/mem", "/pagemap", "/cmdline"].contains(where: path.hasSuffix)
+  }
 
   @Test(arguments: presets)
   func canBeLookedUpAndStatted(preset: Preset) throws {
@@ -152,7 +156,9 @@ import Topology
       #expect(open(O_RDONLY, uid: other) == (mode & 0o4 != 0 ? nil : .permissionDenied), "\(entry.path)")
       #expect(open(O_WRONLY, uid: other) == (mode & 0o2 != 0 ? nil : .permissionDenied), "\(entry.path)")
       if Self.isProc(entry.path), !writes {
-        #expect(failure { () throws(Errno) in try served.write("1\n", to: entry.path) } == .ioError, "\(entry.path)")
+        // Of a process's directory the kernel finds that there is no function for it, elsewhere proc itself does.
+        let refusal: Errno = Self.isProcess(entry.path) ? .invalidArgument : .ioError
+        #expect(failure { () throws(Errno) in try served.write("1\n", to: entry.path) } == refusal, "\(entry.path)")
       }
     }
   }

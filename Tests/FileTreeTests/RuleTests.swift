@@ -72,7 +72,7 @@ import Topology
     #expect(try served.write(String(zeros.prefix(4094)) + "2\n" + "rubbish", to: pool) == 4096)
     #expect(try served.text(pool) == "2\n")
     // Command files take any length.
-    #expect(try served.command(String(repeating: "\n", count: 100_000) + "check") == "no difference\n")
+    #expect(try served.command(String(repeating: "\n", count: 100_000) + "check").hasPrefix("no difference, state "))
   }
 
   @Test func tellsMalformedFromTooLarge() throws {

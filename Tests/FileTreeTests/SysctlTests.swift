@@ -165,7 +165,7 @@ import Topology
     _ = try served.command("file write log size=8M data=abc")
     #expect(try number("proc/meminfo", "Dirty:") <= 64, "the background has written back behind the line")
     #expect(try number("proc/vmstat", "nr_written") >= written + 2048 - 16)
-    #expect(try served.command("check") == "no difference\n")
+    #expect(try served.command("check").hasPrefix("no difference, state "))
   }
 
   /// `compact_memory` makes whole blocks of what single movable frames are scattered over.
@@ -188,7 +188,7 @@ import Topology
     #expect(wholeBlocks() >= before + 12)
     #expect(try #require(try served.text("proc/vmstat").value("compact_isolated")) > 0)
     #expect(try served.command("free owner=kept") == "freed 512 frames in 512 allocations\n")
-    #expect(try served.command("check") == "no difference\n")
+    #expect(try served.command("check").hasPrefix("no difference, state "))
   }
 
   /// The largest number that an entry without a sign takes, in all of them at once: every file can still be read, and memory be had.
@@ -209,7 +209,7 @@ import Topology
       for path in ["proc/meminfo", "proc/vmstat", "proc/zoneinfo", "proc/pagetypeinfo"] {
         #expect(try !served.text(path).isEmpty)
       }
-      #expect(try served.command("check") == "no difference\n")
+      #expect(try served.command("check").hasPrefix("no difference, state "))
     }
   }
 
@@ -269,6 +269,6 @@ import Topology
     #expect(try pools() == ["0\n", "0\n", "0\n", "0\n"])
     try set(served, "nr_overcommit_hugepages", "5")
     #expect(try served.text("sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages") == "5\n")
-    #expect(try served.command("check") == "no difference\n")
+    #expect(try served.command("check").hasPrefix("no difference, state "))
   }
 }

@@ -108,6 +108,9 @@ extension AddressSpace {
     _ flags: RemapFlags
   ) throws(CallError) -> UInt64 {
     if areas.count >= memory.limits.mapCount - 3 { throw .outOfMemory }
+    // While both areas are there, more is mapped than ever is meant to be.
+    let peak = counts.highestTotal
+    defer { counts.highestTotal = max(peak, counts.total) }
     var source = area
     let areaFlags = source.flags
     if source.flags.contains(.hugeTLB) {

@@ -20,6 +20,7 @@ extension AddressSpace {
     if write ? !area.flags.contains(.write) : wasPresent || !area.flags.isAccessible {
       return .signal(.segmentation(.accessError))
     }
+    memory.refusedNodes = nil
     let outcome = handle(process, area, roundedDown(address), write: write)
     count(outcome, process)
     return outcome
@@ -39,7 +40,7 @@ extension AddressSpace {
   }
 
   /// `expand_downwards`: the stack above `address`, grown to hold it; nil where there is none or it may not grow.
-  private func growStack(_ process: Process, to rawAddress: UInt64) -> Area? {
+  func growStack(_ process: Process, to rawAddress: UInt64) -> Area? {
     let address = roundedDown(rawAddress)
     guard let area = areas.first(endingAbove: address), area.flags.contains(.growsDown),
       address >= memory.limits.lowestAddress

@@ -15,11 +15,7 @@ extension AddressSpace {
   func faultIn(_ process: Process, _ area: Area, _ page: UInt64, write: Bool, force: Bool) -> PopulateOutcome {
     while true {
       if let entry = table.entry(at: page), !write || entry.flags.contains(.writable) {
-        if memory.isOrdinary(entry) {
-          // FOLL_TOUCH: the page is as good as used, and as written.
-          if write, !entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
-          memory.markAccessed(entry.frame)
-        }
+        memory.touch(entry, write: write)
         return .done
       }
       let outcome = faultOnce(process, area, page, write: write)
@@ -29,12 +25,17 @@ extension AddressSpace {
 
   /// One fault of the kernel's own on a page (`faultin_page`), counted for the process.
   func faultOnce(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> PopulateOutcome {
-    let outcome = handle(process, area, page, write: write)
-    count(outcome, process)
-    return switch outcome {
-    case .minor, .major: .done
-    case .signal: .bad
-    case .outOfMemory: .outOfMemory
+    var retried = false
+    while true {
+      memory.refusedNodes = nil
+      let outcome = handle(process, area, page, write: write)
+      count(outcome, process)
+      switch outcome {
+      case .minor, .major: return .done
+      case .signal: return .bad
+      case .outOfMemory:
+        if case .killed = memory.relieve(process, retried: &retried) { return .outOfMemory }
+      }
     }
   }
 
@@ -73,5 +74,14 @@ extension AddressSpace {
       }
     }
     return .done
+  }
+}
+
+extension UserMemory {
+  /// The kernel looks at a page for somebody: it is as good as used, or written (`follow_page_pte` with FOLL_TOUCH).
+  func touch(_ entry: UserTable.Entry, write: Bool) {
+    guard isOrdinary(entry) else { return }
+    if write, !entry.flags.contains(.dirty) { markDirty(entry.frame) }
+    markAccessed(entry.frame)
   }
 }

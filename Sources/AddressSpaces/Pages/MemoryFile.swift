@@ -20,8 +20,9 @@ public final class MemoryFile: PageOwner {
   public let path: String
   /// In bytes. Pages behind it raise SIGBUS.
   public internal(set) var size: UInt64
-  /// Pages that were promised to shared memory, and go back with it (`shmem_acct_size`).
+  /// Pages that were promised to shared memory, and go back with it (`shmem_acct_size`); 0: each counts as it is made (`shmem_acct_block`).
   var promised: UInt64 = 0
+  var countsPages: Bool { kind == .sharedMemory && promised == 0 }
   /// Areas and descriptors that hold the file; its pages go with the last.
   var users = 0
   /// What a regular file's disk has, by page index: whole pages. What it has not reads zero. Changed by `UserMemory.setDisk` alone.

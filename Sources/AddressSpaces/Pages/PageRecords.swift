@@ -47,6 +47,8 @@ internal import MemoryTypes
   private static var blockShift: UInt64 { 9 }
   private let blocks: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>?>
   private let blockCount: Int
+  /// A bit a block that there is, so that few of many are found quickly.
+  private let present: UnsafeMutablePointer<UInt64>
 
   /// Room for frames 0 to `frames - 1`. One pointer per 512 frames, on memory the host commits on first use.
   init(frames: UInt64) {
@@ -54,15 +56,19 @@ internal import MemoryTypes
     // SAFETY: calloc's memory is zero, which is what a row of nil pointers is; it is freed in deinit alone.
     unsafe blocks = calloc(blockCount, MemoryLayout<UnsafeMutablePointer<PageRecord>?>.stride)
       .bindMemory(to: UnsafeMutablePointer<PageRecord>?.self, capacity: blockCount)
+    let words = (blockCount + 63) / 64
+    // SAFETY: as above.
+    unsafe present = calloc(words, 8).bindMemory(to: UInt64.self, capacity: words)
   }
 
   deinit {
-    for index in 0..<blockCount {
+    forEachBlock { index in
       // SAFETY: inside the row; each block was allocated below.
       unsafe blocks[index]?.deallocate()
     }
     // SAFETY: allocated by calloc in init.
     unsafe free(blocks)
+    unsafe free(present)
   }
 
   /// The record of `frame`; traps above the frames given at birth.
@@ -76,7 +82,34 @@ internal import MemoryTypes
     // SAFETY: as many records as were allocated.
     unsafe fresh.initialize(repeating: PageRecord(), count: 1 << Int(Self.blockShift))
     unsafe blocks[block] = fresh
+    // SAFETY: a bit for each block.
+    unsafe present[block >> 6] |= 1 << UInt64(block & 63)
     return unsafe fresh + offset
+  }
+
+  private func forEachBlock(_ body: (Int) -> Void) {
+    for word in 0..<(blockCount + 63) / 64 {
+      // SAFETY: a bit for each block.
+      var bits = unsafe present[word]
+      while bits != 0 {
+        body(word << 6 + bits.trailingZeroBitCount)
+        bits &= bits - 1
+      }
+    }
+  }
+
+  /// Calls `body` for every record that says that somebody holds or shows its frame, ascending.
+  func forEachInUse(_ body: (UInt64, PageRecord) -> Void) {
+    forEachBlock { block in
+      // SAFETY: inside the row; offsets inside a block's 512 records.
+      guard let records = unsafe blocks[block] else { return }
+      for offset in 0..<1 << Int(Self.blockShift) {
+        let record = unsafe records[offset]
+        if record.references > 0 || record.mapCount > 0 {
+          body(UInt64(block) << Self.blockShift + UInt64(offset), record)
+        }
+      }
+    }
   }
 
   /// The first frame of the range that an entry shows. Frames behind those given at birth are shown by none.

@@ -15,7 +15,8 @@ extension UserMemory {
     switch policy.mode {
     case .default, .local: return allocate(process, from: nil, only: nil, zeroed, owner)
     case .preferred: return allocate(process, from: policy.nodes.first, only: nil, zeroed, owner)
-    case .interleave: return allocate(process, from: policy.interleaved(index), only: nil, zeroed, owner)
+    case .interleave:
+      return allocate(process, interleavedOn: policy.interleaved(index) ?? home(of: process), zeroed, owner)
     case .bind: return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
     case .preferredMany:
       return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
@@ -28,13 +29,27 @@ extension UserMemory {
     -> FrameNumber?
   {
     var request = FrameRequest(cpu: process.cpu, node: node, mobility: .movable, zeroed: zeroed, owner: owner)
-    guard let mask else { return try? physical.allocate(request).start }
+    guard let mask else {
+      if let range = try? physical.allocate(request) { return range.start }
+      refusedNodes = nil
+      return nil
+    }
     request.onlyNode = true
     for candidate in fallbackOrder(of: node ?? home(of: process)) where mask.contains(candidate) {
       request.node = candidate
       if let range = try? physical.allocate(request) { return range.start }
     }
+    refusedNodes = mask
     return nil
+  }
+
+  /// From the node whose turn it is, or another (`alloc_page_interleave`).
+  private func allocate(
+    _ process: Process, interleavedOn node: NodeID, _ zeroed: Bool, _ owner: FrameOwner
+  ) -> FrameNumber? {
+    guard let frame = allocate(process, from: node, only: nil, zeroed, owner) else { return nil }
+    physical.countInterleaved(frame, on: node)
+    return frame
   }
 
   /// A private page for `address`: the area's policy, else the process's.
@@ -95,6 +110,7 @@ extension UserMemory {
     unsafe record.pointee.references -= 1
     if unsafe record.pointee.references > 0 { return }
     clearDirty(frame)
+    if unsafe record.pointee.list == .unevictable { events.unlocked += 1 }
     delist(frame)
     unsafe record.pointee = PageRecord()
     free(frame, cpu: cpu)
@@ -120,7 +136,7 @@ extension UserMemory {
       let node = policy.nodes.next(behind: process.lastInterleaved)
     {
       process.lastInterleaved = node.rawValue
-      frame = allocate(process, from: node, only: nil, true, owner)
+      frame = allocate(process, interleavedOn: node, true, owner)
     } else {
       frame = allocate(process, nil, index: index, zeroed: true, owner: owner)
     }
@@ -134,6 +150,7 @@ extension UserMemory {
     file.setPage(index, nil)
     clearDirty(frame)
     if file.kind == .sharedMemory { count(frame) { $0.shared -= 1 } }
+    if file.countsPages { uncommit(pages: 1) }
     // SAFETY: a frame of this machine.
     unsafe records[frame].pointee.owner = nil
     putPage(frame, cpu: currentCPU)

@@ -4,8 +4,8 @@ public import MemoryTypes
 public final class Process {
   public let pid: ProcessID
   public let parent: ProcessID
-  /// As `comm` and `status` show it.
-  public var name: String
+  /// As `comm` and `status` show it: at most 15 bytes (`TASK_COMM_LEN`).
+  public let name: String
   public internal(set) var space: AddressSpace
   /// The lowest address of its stack in the kernel.
   public let kernelStack: VirtualAddress
@@ -19,8 +19,10 @@ public final class Process {
   var lastInterleaved = NodeMask.capacity - 1
   public internal(set) var minorFaults: UInt64 = 0
   public internal(set) var majorFaults: UInt64 = 0
+  /// Killed while it was in a call: ends when that is over.
+  var isKilled = false
   /// -1000 (never killed) to 1000.
-  public internal(set) var oomScoreAdjustment = 0
+  public var oomScoreAdjustment = 0
 
   init(
     pid: ProcessID, parent: ProcessID, name: String, space: AddressSpace, kernelStack: VirtualAddress, cpu: CPUID,
@@ -29,7 +31,9 @@ public final class Process {
     self.kernelStack = kernelStack
     self.pid = pid
     self.parent = parent
-    self.name = name
+    var shown = name
+    while shown.utf8.count > 15 { shown.removeLast() }
+    self.name = shown
     self.space = space
     self.cpu = cpu
     self.allowedCPUs = allowedCPUs

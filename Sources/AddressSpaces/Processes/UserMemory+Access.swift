@@ -43,7 +43,9 @@ extension UserMemory {
       let count = min(length - done, (1 << pageShift) - address & (1 << pageShift - 1))
       switch translate(process, address, write: write) {
       case .success(let physicalAddress): body(physicalAddress, done, count)
-      case .failure(let refusal): return .signal(refusal.signal)
+      case .failure(let refusal):
+        _ = reap(process)
+        return .signal(refusal.signal)
       }
       done += count
     }
@@ -72,13 +74,7 @@ extension UserMemory {
       case .minor, .major: continue
       case .signal(let signal): return refuse(signal)
       case .outOfMemory:
-        // What a table could not take from mapped pages can be taken now, when no table is being changed.
-        if !retried, reclaimForFault(process) {
-          retried = true
-          continue
-        }
-        guard let victim = killForMemory() else { return refuse(.killed) }
-        if victim === process { return refuse(.killed) }
+        if case .killed = relieve(process, retried: &retried) { return refuse(.killed) }
       }
     }
   }
@@ -95,34 +91,5 @@ extension UserMemory {
   private func refuse(_ signal: Signal) -> Result<PhysicalAddress, Refusal> {
     events.invalid += 1
     return .failure(Refusal(signal: signal))
-  }
-
-  // MARK: Out of memory
-
-  /// Whether memory for a page or table can be had once more may be reclaimed than in the middle of a fault.
-  private func reclaimForFault(_ process: Process) -> Bool {
-    guard let probe = try? physical.allocate(FrameRequest(cpu: process.cpu)) else { return false }
-    free(probe.start, cpu: process.cpu)
-    return true
-  }
-
-  /// `oom_badness`: the pages that a process's end would free, shifted by its adjustment; nil where it may not be killed.
-  public func oomBadness(_ process: Process) -> Int64? {
-    if process.oomScoreAdjustment == -1000 { return nil }
-    let counts = process.space.counts
-    let tables = UInt64(process.space.table.pages.tableCount)
-    return Int64(counts.resident + tables) + Int64(process.oomScoreAdjustment) * Int64(totalPages / 1000)
-  }
-
-  /// Kills the process with the highest badness (`out_of_memory`); nil where none may be killed.
-  func killForMemory() -> Process? {
-    var worst: (process: Process, badness: Int64)?
-    for pid in pids {
-      guard let process = process(pid), let badness = oomBadness(process) else { continue }
-      if worst.map({ badness > $0.badness }) ?? true { worst = (process, badness) }
-    }
-    guard let worst else { return nil }
-    exit(worst.process)
-    return worst.process
   }
 }

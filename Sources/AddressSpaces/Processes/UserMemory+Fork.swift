@@ -5,14 +5,31 @@ internal import Translation
 extension UserMemory {
   /// A child that shares the parent's pages until either writes to them. ENOMEM where there is no memory for its tables.
   public func fork(_ parent: Process) throws(CallError) -> Process {
+    var retried = false
+    while true {
+      var ranOut = false
+      do throws(CallError) { return try fork(parent, ranOut: &ranOut) } catch {
+        guard ranOut else { throw error }
+        refusedNodes = nil
+        if case .killed = relieve(parent, retried: &retried) { throw error }
+      }
+    }
+  }
+
+  /// `ranOut`: it was frames that were missing, not what may be promised.
+  private func fork(_ parent: Process, ranOut: inout Bool) throws(CallError) -> Process {
     currentCPU = parent.cpu
     let pid = nextPID()
-    guard let stack = try? makeKernelStack(parent.cpu) else { throw .outOfMemory }
+    guard let stack = try? makeKernelStack(parent.cpu) else {
+      ranOut = true
+      throw .outOfMemory
+    }
     let space: AddressSpace
     do throws(MemoryError) {
       space = try makeSpace(pid, parent.space.layout, parent.cpu)
     } catch {
       freeKernelStack(stack, parent.cpu)
+      ranOut = true
       throw .outOfMemory
     }
     let child = Process(
@@ -22,17 +39,20 @@ extension UserMemory {
     child.lastInterleaved = parent.lastInterleaved
     child.oomScoreAdjustment = parent.oomScoreAdjustment
     do throws(CallError) {
-      try copyAreas(of: parent.space, to: space, child)
+      try copyAreas(of: parent.space, to: space, child, ranOut: &ranOut)
     } catch {
       tearDown(space)
       freeKernelStack(stack, parent.cpu)
       throw error
     }
+    space.resetPeaks()
     add(child)
     return child
   }
 
-  private func copyAreas(of parent: AddressSpace, to child: AddressSpace, _ process: Process) throws(CallError) {
+  private func copyAreas(
+    of parent: AddressSpace, to child: AddressSpace, _ process: Process, ranOut: inout Bool
+  ) throws(CallError) {
     child.breakEnd = parent.breakEnd
     child.counts.total = parent.counts.total
     child.counts.data = parent.counts.data
@@ -57,15 +77,16 @@ extension UserMemory {
       child.insert(copy)
       // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
       if !wiped, area.links.group != nil || area.flags.contains(.frameMap) {
-        try copyEntries(area, of: parent, to: child, process)
+        guard copyEntries(area, of: parent, to: child, process) else {
+          ranOut = true
+          throw .outOfMemory
+        }
       }
     }
   }
 
-  /// `copy_pte_range`.
-  private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process)
-    throws(CallError)
-  {
+  /// `copy_pte_range`; false where no frame is left for a table.
+  private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) -> Bool {
     let protects = area.flags.copiesOnWrite
     let cleared: PageFlags = protects ? .writable : []
     var failed = false
@@ -100,7 +121,7 @@ extension UserMemory {
         child.countFilePage(area, by: 1)
       }
     }
-    if failed { throw .outOfMemory }
+    return !failed
   }
 
   /// Ends a process: everything it held goes back.

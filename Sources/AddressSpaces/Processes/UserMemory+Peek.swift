@@ -31,8 +31,11 @@ extension UserMemory {
     _ process: Process, _ start: UInt64, _ length: UInt64, write: Bool, _ body: (PhysicalAddress, Int, Int) -> Void
   ) throws(CallError) -> Int {
     currentCPU = process.cpu
+    defer { _ = reap(process) }
     let space = process.space
     var done: UInt64 = 0
+    // A stack grows to hold the first byte, as it would for the process (`expand_stack` in `__access_remote_vm`).
+    if length > 0 { _ = space.findArea(start) ?? space.growStack(process, to: start) }
     while done < length {
       let address = start &+ done
       let page = space.roundedDown(address)
@@ -53,14 +56,12 @@ extension UserMemory {
     if write ? !mayWrite : !area.flags.contains(.mayRead) { return nil }
     while true {
       if let entry = space.table.entry(at: page) {
-        if !write || entry.flags.contains(.writable) { return entry.frame }
-        if entry.frame != zeroFrame {
-          // SAFETY: a frame of this machine.
-          let record = unsafe records[entry.frame]
-          if unsafe record.pointee.flags.isSuperset(of: [.anonymous, .exclusive]) {
-            unsafe record.pointee.flags.insert(.dirty)
-            return entry.frame
-          }
+        // SAFETY: a frame of this machine.
+        let isOwn =
+          unsafe isOrdinary(entry) && records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive])
+        if !write || entry.flags.contains(.writable) || isOwn {
+          touch(entry, write: write)
+          return entry.frame
         }
       }
       guard case .done = space.faultOnce(process, area, page, write: write) else { return nil }

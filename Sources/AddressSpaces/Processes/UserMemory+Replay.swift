@@ -57,7 +57,10 @@ extension UserMemory {
         _ = try? mmap(process, page, 1 << pageShift, protection: protection, flags: 0x32, file: nil, offset: 0)
         outcome = translate(process, page, write: write)
       }
-      guard case .success = outcome else { return false }
+      guard case .success = outcome else {
+        _ = reap(process)
+        return false
+      }
       let (next, overflows) = page.addingReportingOverflow(1 << pageShift)
       if overflows { return true }
       page = next

@@ -29,7 +29,8 @@ public final class UserMemory {
   private(set) var processes: [ProcessID: Process] = [:]
   /// What areas of frames show. Its number is that of `/dev/mem` on the oracle's devtmpfs.
   let physicalFile = MemoryFile(kind: .physicalMemory, number: 4, path: "/dev/mem", size: .max)
-  private var lastPID: Int32 = 0
+  /// The number given out last: how many processes there ever were.
+  public private(set) var lastPID: Int32 = 0
   private var lastFileNumber: UInt64
   var random: SplitMix64
   var kernelStacks = KernelStacks()
@@ -42,10 +43,16 @@ public final class UserMemory {
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
   let homeNodes: [CPUID: NodeID]
   /// In bytes: `sys/kernel/debug/fault_around_bytes`.
-  public var faultAroundBytes: UInt64 = 65536
+  public private(set) var faultAroundBytes: UInt64 = 65536
   public internal(set) var events = Events()
   /// The CPU of the process whose call is being carried out: frames that it gives back go to that CPU's lists.
   var currentCPU = CPUID(0)
+  /// The nodes to which the request that was refused last was confined by a policy; nil where it was not.
+  var refusedNodes: NodeMask?
+  /// What needs memory that is not there ends itself, not who holds the most (`oom_kill_allocating_task`).
+  public var killsAllocatingTask = false
+  /// See `takeKillMessages`.
+  var killMessages: [String] = []
 
   /// What the machine settles before its first process.
   public struct Settings: Sendable {
@@ -67,6 +74,7 @@ public final class UserMemory {
 
   /// What vmstat counts of faults.
   public struct Events: Equatable, Sendable {
+    public init() {}
     public var faults: UInt64 = 0
     public var majorFaults: UInt64 = 0
     public var demandZero: UInt64 = 0
@@ -77,6 +85,10 @@ public final class UserMemory {
     public var migrated: UInt64 = 0
     /// Pages that could not be moved (`pgmigrate_fail`).
     public var migrationsFailed: UInt64 = 0
+    public var outOfMemoryKills: UInt64 = 0
+    /// Pages that became unevictable as they were locked, and that ceased to be so.
+    public var locked: UInt64 = 0
+    public var unlocked: UInt64 = 0
   }
 
   /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had,
@@ -111,13 +123,20 @@ public final class UserMemory {
   /// The size of the default huge page: a leaf of the level above the base pages.
   public var hugePageSize: UInt64 { format.pageSize(level: 1).rawValue }
 
+  /// Rounds down to a power of two, at least a page. False, and nothing changed, where that is more than a table of base pages maps.
+  public func setFaultAroundBytes(_ bytes: UInt64) -> Bool {
+    guard bytes >> pageShift <= format.indexMasks[0] + 1 else { return false }
+    faultAroundBytes = max(1 << pageShift, bytes == 0 ? 0 : 1 << UInt64(63 - bytes.leadingZeroBitCount))
+    return true
+  }
+
   // MARK: Processes
 
   public func process(_ pid: ProcessID) -> Process? { processes[pid] }
   /// In ascending order.
   public var pids: [ProcessID] { processes.keys.sorted() }
 
-  /// A new process with a stack and nothing else, on `cpu`. Throws `outOfMemory`, `noSuchCPU`.
+  /// A new process with a stack and nothing else, on `cpu`; a child of process 1, unless it is that. Throws `outOfMemory`, `noSuchCPU`.
   @discardableResult
   public func spawn(name: String, cpu: CPUID = CPUID(0)) throws(MemoryError) -> Process {
     guard homeNodes[cpu] != nil else { throw .noSuchCPU(cpu) }
@@ -132,7 +151,7 @@ public final class UserMemory {
     }
     lastPID += 1
     let process = Process(
-      pid: pid, parent: ProcessID(0), name: name, space: space, kernelStack: stack, cpu: cpu,
+      pid: pid, parent: ProcessID(lastPID == 1 ? 0 : 1), name: name, space: space, kernelStack: stack, cpu: cpu,
       allowedCPUs: homeNodes.keys.sorted())
     addStack(to: space)
     processes[pid] = process

@@ -182,7 +182,11 @@ extension UserMemory {
 
   /// A page of an area that is locked in memory is not to be reclaimed (`mlock_folio`).
   func lockPage(_ frame: FrameNumber) {
-    if frame != zeroFrame { relist(frame, .unevictable) }
+    if frame == zeroFrame { return }
+    // SAFETY: a frame of this machine.
+    if unsafe records[frame].pointee.list == .unevictable { return }
+    relist(frame, .unevictable)
+    events.locked += 1
   }
 
   /// An area that showed a page is no longer locked, or shows it no longer: unless another one holds it, the page can be reclaimed again
@@ -193,6 +197,7 @@ extension UserMemory {
     guard unsafe records[frame].pointee.list == .unevictable else { return }
     if areasShowing(frame).contains(where: { $0.area.flags.contains(.locked) }) { return }
     relist(frame, list(for: frame, isActive: false))
+    events.unlocked += 1
   }
 
   // MARK: Dirty pages

@@ -21,6 +21,7 @@ extension UserMemory {
     enlist(frame, list(for: frame, isActive: false))
     guard isRegular else {
       count(frame) { $0.shared += 1 }
+      if file.countsPages { committedPages += 1 }
       return
     }
     reclaimCounts.pagedIn += 1 << (pageShift - 10)

@@ -42,11 +42,26 @@ public final class AddressSpace {
 
   /// The table itself, for dumps and walks.
   public var pageTable: PageTable { table.pages }
+  /// Its tables but for the root (`mm_pgtables_bytes`), in pages.
+  public var tablePages: UInt64 { UInt64(table.pages.tableCount - 1) }
+  /// The address behind the last that may be mapped.
+  public var addressEnd: UInt64 { layout.userEnd }
+  /// Where the stack began to grow down from (`mm->start_stack`).
+  public var stackStart: UInt64 { layout.stackTop - 1 }
   /// How many areas there are.
   public var areaCount: Int { areas.count }
   /// Calls `body` for every area in ascending order.
   public func forEachArea(_ body: (Area) -> Void) { areas.forEach(body) }
   public func area(at address: VirtualAddress) -> Area? { areas.area(at: address.rawValue) }
+
+  /// Forgets the most that was ever resident (`reset_mm_hiwater_rss`).
+  public func resetHighestResident() { counts.highestResident = counts.resident }
+
+  /// A child's peaks are what it begins with (`dup_mm`).
+  func resetPeaks() {
+    counts.highestTotal = counts.total
+    resetHighestResident()
+  }
 
   // MARK: Pages
 

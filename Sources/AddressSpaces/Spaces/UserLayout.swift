@@ -42,7 +42,7 @@ public struct UserLayout: Equatable, Sendable {
 
 /// Steele, Lea and Flood's generator: small, seedable, the same everywhere.
 struct SplitMix64: Sendable {
-  private var state: UInt64
+  private(set) var state: UInt64
   init(seed: UInt64) { state = seed }
   mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15

@@ -23,6 +23,8 @@ public struct AreaStatistics: Sendable {
   public internal(set) var nodes: [NodeID: UInt64] = [:]
   var dirtyPages: UInt64 = 0
   var anonymousPages: UInt64 = 0
+  /// On the lists of pages that are used often, or cannot be evicted.
+  var activePages: UInt64 = 0
   var pages: UInt64 = 0
   var highestMapCount: UInt32 = 0
 
@@ -72,6 +74,7 @@ extension UserMemory {
       sum.resident += size
       sum.pages += 1
       if entry.flags.contains(.accessed) || record.flags.contains(.referenced) { sum.referenced += size }
+      if [.activeAnonymous, .activeFile, .unevictable].contains(record.list) { sum.activePages += 1 }
       if dirty { sum.dirtyPages += 1 }
       sum.highestMapCount = max(sum.highestMapCount, record.mapCount)
       sum.nodes[node(of: entry.frame), default: 0] += 1

@@ -43,7 +43,14 @@ extension UserMemory {
     process.space.areas.forEach { area in
       text += padded(String(area.start, radix: 16), 8, with: "0") + " " + shownPolicy(process, of: area)
       if let file = area.file {
-        text += " file=" + file.path
+        // `seq_file_path` with these bytes to escape.
+        text += " file="
+        for scalar in file.path.unicodeScalars {
+          switch scalar {
+          case "\t", "\n", " ", "=": text += "\\" + padded(String(scalar.value, radix: 8), 3, with: "0")
+          default: text.unicodeScalars.append(scalar)
+          }
+        }
       } else if isHeap(area, process) {
         text += " heap"
       } else if isStack(area, process) {
@@ -66,8 +73,9 @@ extension UserMemory {
       text += " mapped=\(statistics.pages)"
     }
     if statistics.highestMapCount > 1 { text += " mapmax=\(statistics.highestMapCount)" }
-    // Locked pages count as active: they lie on the list of those that cannot be evicted.
-    if !area.flags.contains(.locked), !area.flags.contains(.hugeTLB) { text += " active=0" }
+    if statistics.activePages < statistics.pages, !area.flags.contains(.hugeTLB) {
+      text += " active=\(statistics.activePages)"
+    }
     for (node, count) in statistics.nodes.sorted(by: { $0.key < $1.key }) { text += " N\(node.rawValue)=\(count)" }
     return text + " kernelpagesize_kB=\(pageSize(of: area) >> 10)"
   }
@@ -77,12 +85,6 @@ extension UserMemory {
     let counts = process.space.counts
     let shared = counts.fileResident + counts.sharedResident
     return "\(counts.total) \(counts.resident) \(shared) 0 0 \(counts.data + counts.stack) 0\n"
-  }
-
-  /// `proc_oom_score`: 0 to 2000.
-  public func oomScore(_ process: Process) -> UInt64 {
-    guard let badness = oomBadness(process) else { return 0 }
-    return UInt64(max(0, (1000 + badness * 1000 / Int64(max(totalPages, 1))) * 2 / 3))
   }
 
   // MARK: Lines
@@ -109,7 +111,7 @@ extension UserMemory {
     area.start <= process.space.breakEnd && area.end >= process.breakStart
   }
   private func isStack(_ area: Area, _ process: Process) -> Bool {
-    let start = process.space.layout.stackTop - 1
+    let start = process.space.stackStart
     return area.start <= start && area.end >= start
   }
 

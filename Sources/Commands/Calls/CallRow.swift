@@ -31,6 +31,13 @@ struct CallRow: Sendable {
     return "\(name)(\(words.joined(separator: ", ")))"
   }
 
+  /// What comes of the call. A process that is killed in the middle of it is gone afterwards.
+  func outcome(_ context: CallContext) -> CallOutcome {
+    let outcome: CallOutcome
+    do throws(CallError) { outcome = try run(context) } catch { outcome = .failed(error) }
+    return context.memory.reap(context.process) ? .signal(.killed) : outcome
+  }
+
   /// Refuses arguments that the row's parameters do not take, with the column of the first.
   func check(_ call: CallSyntax) throws(CallSyntaxError) {
     for (index, argument) in call.arguments.enumerated() {

@@ -28,8 +28,25 @@ public struct CallSession {
   }
 
   /// `[pid N] CALL = RESULT`, without a newline at its end; nil for empty lines and comments. What the process makes of the call, errors
-  /// and signals included, is its outcome; only what is no call is thrown, and then nothing has changed.
+  /// and signals included, is its outcome; only what is no call of a process is thrown, and then nothing has changed.
   public func carryOut(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
+    guard let (call, row) = try parse(line) else { return nil }
+    guard let process = memory.process(ProcessID(call.pid)) else {
+      throw CallSyntaxError(kind: .unknownProcess(call.pid), column: column(of: line))
+    }
+    _ = memory.takeKillMessages()
+    let outcome = row.outcome(CallContext(memory: memory, process: process, arguments: call.arguments))
+    return memory.takeKillMessages().reduce(call.head + outcome.suffix) { $0 + "\n  " + $1 }
+  }
+
+  /// The same as a transcript has it, where processes that are not there have an outcome as well.
+  public func transcribe(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
+    guard let (call, _) = try parse(line) else { return nil }
+    if memory.process(ProcessID(call.pid)) == nil { return call.head + " = ? no such process" }
+    return try carryOut(line)
+  }
+
+  private func parse(_ line: some StringProtocol) throws(CallSyntaxError) -> (call: CallSyntax, row: CallRow)? {
     let body = line.drop { $0 == " " || $0 == "\t" }
     if body.isEmpty || body.hasPrefix("#") { return nil }
     let call = try CallSyntax(line)
@@ -37,12 +54,12 @@ public struct CallSession {
       throw CallSyntaxError(kind: .unknownCall(call.name), column: line.utf8.count - call.text.utf8.count + 1)
     }
     try row.check(call)
-    let head = "[pid \(call.pid)] \(call.text)"
-    guard let process = memory.process(ProcessID(call.pid)) else { return head + " = ? no such process" }
-    let context = CallContext(memory: memory, process: process, arguments: call.arguments)
-    do throws(CallError) {
-      return head + (try row.run(context)).suffix
-    } catch { return head + CallOutcome.failed(error).suffix }
+    return (call, row)
+  }
+
+  /// Where a line names its process, or where it begins if it names none.
+  private func column(of line: some StringProtocol) -> Int {
+    (line.utf8.enumerated().first { (0x30...0x39).contains($0.element) }?.offset ?? 0) + 1
   }
 
   /// Each call's usage and what it does.

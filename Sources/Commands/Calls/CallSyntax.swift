@@ -5,6 +5,8 @@ public struct CallSyntaxError: Error, Hashable, Sendable, CustomStringConvertibl
     case malformed(String)
     /// ENOSYS: a call of that name is not known.
     case unknownCall(String)
+    /// ESRCH: there is no such process.
+    case unknownProcess(Int32)
   }
   public var kind: Kind
   /// Counted in bytes from 1.
@@ -13,6 +15,7 @@ public struct CallSyntaxError: Error, Hashable, Sendable, CustomStringConvertibl
     switch kind {
     case .malformed(let reason): "column \(column): \(reason)"
     case .unknownCall(let name): "column \(column): unknown call \(name)"
+    case .unknownProcess(let pid): "column \(column): no such process: \(pid)"
     }
   }
 }
@@ -36,6 +39,8 @@ struct CallSyntax: Equatable, Sendable {
   /// The call from its name on, as it was written.
   var text: String
 
+  /// The line as a transcript shows it.
+  var head: String { "[pid \(pid)] \(text)" }
 }
 
 extension CallSyntax {

@@ -193,6 +193,7 @@ public struct RecordedLog {
       files[key] = known
       file = known
     }
+    defer { _ = memory.reap(process) }
     do throws(CallError) {
       _ = try memory.mmap(
         process, address, context.number(1), protection: context.number(2), flags: flags, file: file,
@@ -214,6 +215,7 @@ public struct RecordedLog {
       memory.placeBreak(process, at: end)
       return nil
     }
+    defer { _ = memory.reap(process) }
     if memory.brk(process, to: end) == end { return nil }
     counts.differing += 1
     return "\(call) = 0x\(String(memory.brk(process, to: 0), radix: 16)), recorded \(result)"
@@ -222,10 +224,7 @@ public struct RecordedLog {
   private mutating func perform(_ syntax: CallSyntax, _ process: Process, _ result: String) -> String? {
     counts.calls += 1
     guard let row = CallRow.byName[syntax.name] else { return nil }
-    let outcome: CallOutcome
-    do throws(CallError) {
-      outcome = try row.run(CallContext(memory: memory, process: process, arguments: syntax.arguments))
-    } catch { outcome = .failed(error) }
+    let outcome = row.outcome(CallContext(memory: memory, process: process, arguments: syntax.arguments))
     // The text of an error, in brackets behind its name, is strace's own, and so is the time that a call took (`-T`).
     let recorded = result.prefix { $0 != "(" && $0 != "<" }.trimmingBlanks()
     let ours = outcome.suffix.dropFirst(3)

@@ -65,11 +65,14 @@ extension Verb {
   // MARK: check
 
   static let check = Verb(
-    "check", summary: "recomputes every counter from the structures, and shows what differs",
-    execute: { _, machine in machine.verify() },
-    print: { differences, _, text in
-      for difference in differences { text.append(string: difference + "\n") }
-      if differences.isEmpty { text.append("no difference\n") }
+    "check",
+    summary: "recomputes every counter from the structures, shows what differs, and a number for the whole state",
+    execute: { _, machine in (differences: machine.verify(), digest: machine.digest()) },
+    print: { result, _, text in
+      for difference in result.differences { text.append(string: difference + "\n") }
+      text.append(string: result.differences.isEmpty ? "no difference, state " : "state ")
+      text.append(hex: result.digest, width: 16)
+      text.newline()
     })
 
   // MARK: reset

@@ -5,7 +5,8 @@ extension Verb {
   /// The words of the language, in the order in which `help` lists them.
   static let all: [Verb] =
     [
-      help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, check, reset,
+      help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, spawn, check,
+      reset,
     ] + files
 
   /// The verb that a line begins with; EINVAL where it is none. Takes the second word where the verb has two.
@@ -28,36 +29,54 @@ extension Verb {
 
   // MARK: help
 
+  private enum Description {
+    case everything
+    case verbs([Verb])
+    case call(CallRow)
+  }
+
   private static let help = Verb(
     "help",
     positional: [
-      Parameter("verb", .word, "a word to describe"), Parameter("second", .word, "its second word, where it has two"),
+      Parameter("verb", .word, "a word or call to describe"),
+      Parameter("second", .word, "its second word, where it has two"),
     ],
-    summary: "lists the words, or describes one",
-    execute: { arguments, _ in
-      guard let name = arguments.token("verb") else { return [Verb]() }
+    summary: "lists the words and calls, or describes one",
+    execute: { arguments, _ -> Description in
+      guard let name = arguments.token("verb") else { return .everything }
       let named = all.filter { name == $0.firstWord }
       guard !named.isEmpty else {
-        throw Refusal(.invalidArgument, "\(name.quoted) is no word of this language; \"help\" lists them")
+        if let call = CallRow.byName[name.text], arguments.token("second") == nil { return .call(call) }
+        throw Refusal(.invalidArgument, "\(name.quoted) is no word of this language, and no call; \"help\" lists them")
       }
-      guard let second = arguments.token("second") else { return named }
+      guard let second = arguments.token("second") else { return .verbs(named) }
       let verbs = named.filter { verb in verb.secondWord.map { second == $0 } ?? false }
       guard !verbs.isEmpty else {
         throw Refusal(.invalidArgument, "\(second.quoted) is nothing that \(name.text) does")
       }
-      return verbs
+      return .verbs(verbs)
     },
-    print: { verbs, _, text in
-      if verbs.isEmpty { printHelp(into: &text) }
-      for verb in verbs { verb.print(into: &text) }
+    print: { description, _, text in
+      switch description {
+      case .everything: printHelp(into: &text)
+      case .verbs(let verbs): for verb in verbs { verb.print(into: &text) }
+      case .call(let call): text.append(string: "usage: [pid N] \(call.usage)\n\(call.name) \(call.summary)\n")
+      }
     })
 
-  /// All words, a line each.
+  /// All words and calls, a line each.
   static func printHelp(into text: inout TextBuffer) {
     text.append("One command a line; the answer is read from this file. \"help VERB\" says more.\n")
     for verb in all {
       text.append(string: verb.name, leftAlignedIn: 12)
       text.append(string: verb.summary)
+      text.newline()
+    }
+    text.append(
+      "\nOr a call as strace prints it, behind [pid N] where that is not process 1. \"help CALL\" says more.\n")
+    for call in CallRow.all {
+      text.append(string: call.name, leftAlignedIn: 18)
+      text.append(string: call.summary)
       text.newline()
     }
   }

@@ -38,6 +38,19 @@ func unsignedNumber(_ bytes: [UInt8], base: Int, limit: UInt64 = .max) throws(Er
   return value
 }
 
+/// A number of 32 bits with a sign as `kstrtoint(strstrip(...))` reads it. EINVAL for what is none, ERANGE for one that is too large.
+func signedNumber(_ bytes: [UInt8], base: Int) throws(Errno) -> Int {
+  func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) || byte == 0xA0 }
+  var text = bytes.prefix { $0 != 0 }.drop(while: isBlank)
+  while let last = text.last, isBlank(last) { text.removeLast() }
+  guard text.first == UInt8(ascii: "-") else {
+    return Int(try unsignedNumber(Array(text), base: base, limit: UInt64(Int32.max)))
+  }
+  text.removeFirst()
+  guard text.first != UInt8(ascii: "+") else { throw .invalidArgument }
+  return -Int(try unsignedNumber(Array(text), base: base, limit: UInt64(Int32.max) + 1))
+}
+
 /// A switch as `kstrtobool` reads it: by its first letter, or the second of `on` and `off`; EINVAL for anything else.
 func switchValue(_ bytes: [UInt8]) throws(Errno) -> Bool {
   guard let first = bytes.first else { throw .invalidArgument }

@@ -1,3 +1,4 @@
+internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
@@ -13,8 +14,9 @@ extension Table {
 
   static let procRows: [Row] = [
     Row("proc/self", 0o777, .link({ _ in "1" }), "proc(5)"),
-    file("proc/{pid}/status", "proc(5), fs/proc/array.c proc_pid_status", renderStatus),
     file("proc/meminfo", "proc(5), fs/proc/meminfo.c meminfo_proc_show", renderMeminfo),
+    file("proc/uptime", "proc(5), fs/proc/uptime.c", renderUptime),
+    file("proc/stat", "proc(5), fs/proc/stat.c", renderSystemStat),
     file("proc/cpuinfo", "proc(5), arch/*/kernel/cpu/proc.c show_cpuinfo", renderCPUInfo),
   ]
 }
@@ -118,61 +120,31 @@ private func renderDirectMap(_ machine: Machine, _ text: inout TextBuffer) {
   if machine.description.architecture == .x86_64 { line(&text, "DirectMap1G:    ", kilobytes: map[2].kilobytes) }
 }
 
-/// fs/proc/array.c, fs/proc/task_mmu.c task_mem, kernel/cgroup/cpuset.c: what describes a process's memory and where it may run.
-private func renderStatus(_ machine: Machine, _ instance: Instance, _ text: inout TextBuffer) {
-  guard let process = machine.status(of: ProcessID(Int32(instance.outer))) else { return }
-  func field(_ text: inout TextBuffer, _ label: StaticString, kilobytes: UInt64) {
-    text.append(label)
-    text.append(decimal: kilobytes, width: 8)
-    text.append(" kB\n")
+/// Hundredths of a second since the machine began: a line takes a millisecond. Its CPUs have been idle all the time.
+private func renderUptime(_ machine: Machine, _: Instance, _ text: inout TextBuffer) {
+  func seconds(_ hundredths: Int, _ end: String) -> String {
+    "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)" + end
   }
+  let time = Int(machine.line) / 10
+  text.append(string: seconds(time, " ") + seconds(time * machine.description.cpus.count, "\n"))
+}
+
+/// What ps and its like want to know of the machine: times are in hundredths of a second, and it booted at 0.
+private func renderSystemStat(_ machine: Machine, _: Instance, _ text: inout TextBuffer) {
+  let time = Int(machine.line) / 10
+  text.append(string: "cpu  0 0 0 \(time * machine.description.cpus.count) 0 0 0 0 0 0\n")
+  for cpu in machine.description.cpus { text.append(string: "cpu\(cpu.id.rawValue) 0 0 0 \(time) 0 0 0 0 0 0\n") }
   text.append(
     string: """
-      Name:\t\(process.name)
-      Umask:\t0022
-      State:\tS (sleeping)
-      Tgid:\t\(instance.outer)
-      Ngid:\t0
-      Pid:\t\(instance.outer)
-      PPid:\t\(process.parent.rawValue)
-      TracerPid:\t0
-      Uid:\t0\t0\t0\t0
-      Gid:\t0\t0\t0\t0
-      FDSize:\t64
-      Groups:\t\u{20}
-      NStgid:\t\(instance.outer)
-      NSpid:\t\(instance.outer)
-      NSpgid:\t0
-      NSsid:\t0
+      intr 0
+      ctxt 0
+      btime 0
+      processes \(machine.users.lastPID)
+      procs_running 1
+      procs_blocked 0
+      softirq 0
 
       """)
-  field(&text, "VmPeak:\t", kilobytes: process.peakSize.kilobytes)
-  field(&text, "VmSize:\t", kilobytes: process.size.kilobytes)
-  field(&text, "VmLck:\t", kilobytes: process.locked.kilobytes)
-  field(&text, "VmPin:\t", kilobytes: 0)
-  field(&text, "VmHWM:\t", kilobytes: process.peakResident.kilobytes)
-  field(&text, "VmRSS:\t", kilobytes: process.resident.kilobytes)
-  field(&text, "RssAnon:\t", kilobytes: process.residentAnonymous.kilobytes)
-  field(&text, "RssFile:\t", kilobytes: process.residentFile.kilobytes)
-  field(&text, "RssShmem:\t", kilobytes: process.residentShared.kilobytes)
-  field(&text, "VmData:\t", kilobytes: process.data.kilobytes)
-  field(&text, "VmStk:\t", kilobytes: process.stack.kilobytes)
-  field(&text, "VmExe:\t", kilobytes: process.executable.kilobytes)
-  field(&text, "VmLib:\t", kilobytes: 0)
-  field(&text, "VmPTE:\t", kilobytes: process.pageTables.kilobytes)
-  field(&text, "VmSwap:\t", kilobytes: 0)
-  field(&text, "HugetlbPages:\t", kilobytes: process.hugePages.kilobytes)
-  text.append("Threads:\t1\nCpus_allowed:\t")
-  text.append(cpuMap: process.cpusAllowed, of: machine)
-  text.append("\nCpus_allowed_list:\t")
-  text.append(cpuList: process.cpusAllowed)
-  // MAX_NUMNODES is 1024 on x86-64, and the mask as wide.
-  text.append("\nMems_allowed:\t")
-  let nodes = machine.nodesWithMemory(in: nil).map(\.rawValue)
-  text.append(string: RangeList.mask(nodes, width: 1024))
-  text.append("\nMems_allowed_list:\t")
-  text.append(string: RangeList.list(nodes))
-  text.newline()
 }
 
 /// The lines that lscpu reads, one block a CPU; the words of each architecture's own show_cpuinfo.

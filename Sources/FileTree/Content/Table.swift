@@ -2,6 +2,6 @@
 enum Table {
   static let rows: [Row] =
     nodeRows + cpuRows + memoryRows + busRows + debugRows + tunableRows + allocatorRows + translationRows + procRows
-    + zoneRows + sysctlRows
+    + processRows + zoneRows + sysctlRows
     + resourceRows + tierRows + hugePageSizeRows + deviceRows
 }

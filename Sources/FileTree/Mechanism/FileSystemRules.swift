@@ -62,6 +62,14 @@ struct FileSystemRules: Sendable {
     removeDirectory: .notPermitted, rename: .noSuchFileOrDirectory, link: .noSuchFileOrDirectory,
     symlink: .noSuchFileOrDirectory)
 
+  /// A process's directory (fs/proc/base.c): its files know what they cannot do by having no function for it.
+  static let process = FileSystemRules(
+    name: "process", fileSize: 0, directoryMode: 0o555, modeCheck: .everybodyButRoot, notWritable: .invalidArgument,
+    notReadable: .invalidArgument, longestStore: .max, modeChange: .notPermitted, create: .noSuchFileOrDirectory,
+    makeNode: .noSuchFileOrDirectory, makeDirectory: .noSuchFileOrDirectory, unlink: .notPermitted,
+    removeDirectory: .notPermitted, rename: .noSuchFileOrDirectory, link: .noSuchFileOrDirectory,
+    symlink: .noSuchFileOrDirectory)
+
   /// fs/debugfs/file.c.
   static let debugfs = FileSystemRules(
     name: "debugfs", fileSize: 0, directoryMode: 0o755, modeCheck: .everybodyButRoot, notWritable: .invalidArgument,
@@ -90,6 +98,7 @@ struct FileSystemRules: Sendable {
     if under("sys/kernel/debug") { return .debugfs }
     if under("sys") { return .sysfs }
     if under("proc/sys") { return .sysctl }
+    if under("proc/{pid}") { return .process }
     if under("proc") { return .procfs }
     return .root
   }

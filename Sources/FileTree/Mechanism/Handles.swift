@@ -70,7 +70,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    var taken = min(bytes.count, entry.rules.longestStore)
+    var taken = min(bytes.count, row.longestStore ?? entry.rules.longestStore)
     do {
       let machine = tree.machine
       machine.lock.lock()
@@ -141,6 +141,63 @@ extension CommandHandle: OpenFile {
   }
 
   public func poll(_ waiter: (any PollWaiter)?) -> UInt32 { alwaysReady }
+}
+
+/// An open file of bytes that are looked up where they are read. Of an instance that a reset has replaced, nothing is left.
+final class BytesHandle: OpenFile, @unchecked Sendable {
+  private let tree: MachineTree
+  private let inode: Inode
+  private let entry: Trie.Entry
+  private let reading: Row.ReadBytes
+  private let writing: Row.WriteBytes?
+  private let boot: Int
+
+  /// The caller holds the machine.
+  init(
+    tree: MachineTree, inode: Inode, entry: Trie.Entry, reading: @escaping Row.ReadBytes, writing: Row.WriteBytes?
+  ) {
+    self.tree = tree
+    self.inode = inode
+    self.entry = entry
+    self.reading = reading
+    self.writing = writing
+    boot = tree.machine.boots
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
+    let bytes = try carryOut(else: []) { (machine) throws(Errno) in
+      try reading(machine, inode.instance, UInt64(bitPattern: offset), buffer.count)
+    }
+    unsafe buffer.copyBytes(from: bytes)
+    return bytes.count
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
+    guard let writing else { throw entry.rules.notWritable }
+    let bytes = unsafe Array(bytes)
+    return try carryOut(else: 0) { (machine) throws(Errno) in
+      try writing(machine, inode.instance, UInt64(bitPattern: offset), bytes)
+    }
+  }
+
+  /// Reading may change the machine as well: it takes faults.
+  private func carryOut<Result>(
+    else nothing: Result, _ body: (Machine) throws(Errno) -> Result
+  ) throws(Errno) -> Result {
+    defer { tree.wakePollers() }
+    let machine = tree.machine
+    machine.lock.lock()
+    defer { machine.lock.unlock() }
+    guard machine.boots == boot else { return nothing }
+    defer { machine.endLine() }
+    if machine.keepsPageOwners { machine.putDown(to: tree.path(of: inode)) }
+    return try body(machine)
+  }
+
+  /// There is no telling data from holes (`mem_lseek`).
+  func seek(_ offset: Int64, whence: Int32) throws(Errno) -> Int64 { throw .invalidArgument }
+  func poll(_ waiter: (any PollWaiter)?) -> UInt32 { alwaysReady }
+  func release() {}
 }
 
 /// Open physical memory: the bytes at their addresses. What was never touched, and what is no memory, reads zero.

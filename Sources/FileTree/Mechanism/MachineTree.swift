@@ -223,6 +223,8 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     case .command:
       return commands.open(reads: reads, writes: writes, appends: flags & O_APPEND != 0, observer: self)
     case .memory: return MemoryFileHandle(machine: machine)
+    case .bytes(let reading, let writing):
+      return BytesHandle(tree: self, inode: inode, entry: entry, reading: reading, writing: writing)
     case .text, .attribute, .action, .number, .guarded:
       return AttributeHandle(
         tree: self, inode: inode, entry: entry, row: row, isPrivileged: uid == 0 || uid == mountingUser)

@@ -22,6 +22,11 @@ final class Row: Sendable {
   /// The same, of which the store says how many bytes it took.
   typealias CountingStore = @Sendable (Machine, [UInt8]) throws(Errno) -> Int
 
+  /// What lies at an offset, up to so many bytes.
+  typealias ReadBytes = @Sendable (Machine, Instance, _ offset: UInt64, _ count: Int) throws(Errno) -> [UInt8]
+  /// Takes bytes for an offset; how many of them.
+  typealias WriteBytes = @Sendable (Machine, Instance, _ offset: UInt64, [UInt8]) throws(Errno) -> Int
+
   enum Content: Sendable {
     /// Text, rendered whole when it is read from its beginning.
     case text(Render)
@@ -29,6 +34,8 @@ final class Row: Sendable {
     case attribute(Render, Store)
     /// Takes writes, and reads as nothing.
     case action(Store)
+    /// Bytes that are looked up where they are read, at any offset; nil where they cannot be written.
+    case bytes(ReadBytes, WriteBytes?)
     /// A number of `/proc/sys`: read at its beginning alone, and stored from there alone (kernel/sysctl.c, `sysctl_writes_strict`).
     case number(Render, CountingStore)
     /// Text that says less to readers without privilege: true for root and whoever mounted the tree.
@@ -51,13 +58,17 @@ final class Row: Sendable {
   let document: String
   /// st_size where it is not the file system's own.
   let size: Int64?
+  /// The most bytes that one write takes where that is not the file system's own.
+  let longestStore: Int?
   /// Whether pollers are woken when the content changes.
   let notify: Bool
   /// Whether a machine, or an instance of the outer placeholders, has the entry at all.
   let exists: @Sendable (Machine, Instance) -> Bool
 
   init(
-    _ path: String, _ mode: UInt16, _ content: Content, _ document: String, size: Int64? = nil, notify: Bool = false,
+    _ path: String, _ mode: UInt16, _ content: Content, _ document: String, size: Int64? = nil,
+    longestStore: Int? = nil,
+    notify: Bool = false,
     exists: @escaping @Sendable (Machine, Instance) -> Bool = { _, _ in true }
   ) {
     self.path = path
@@ -65,6 +76,7 @@ final class Row: Sendable {
     self.content = content
     self.document = document
     self.size = size
+    self.longestStore = longestStore
     self.notify = notify
     self.exists = exists
   }

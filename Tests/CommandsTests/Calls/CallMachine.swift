@@ -29,7 +29,7 @@ struct CallMachine {
     let session = CallSession(memory)
     var transcript = ""
     for line in script.split(separator: "\n") {
-      if let text = try session.carryOut(line) { transcript += text + "\n" }
+      if let text = try session.transcribe(line) { transcript += text + "\n" }
     }
     return transcript
   }

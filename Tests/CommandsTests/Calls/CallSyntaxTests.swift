@@ -33,7 +33,10 @@ import Testing
     #expect { try session.carryOut("munmap(1, 2, 3)") } throws: { ($0 as? CallSyntaxError)?.column == 14 }
     #expect { try session.carryOut("munmap(1)") } throws: { ($0 as? CallSyntaxError)?.column == 9 }
     #expect(try session.carryOut("# a comment") == nil)
-    #expect(try session.carryOut("[pid 9] fork()") == "[pid 9] fork() = ? no such process")
+    #expect { try session.carryOut("[pid 9] fork()") } throws: {
+      ($0 as? CallSyntaxError) == CallSyntaxError(kind: .unknownProcess(9), column: 6)
+    }
+    #expect(try session.transcribe("[pid 9] fork()") == "[pid 9] fork() = ? no such process")
   }
 
   @Test func everyRowHasItsUsage() {

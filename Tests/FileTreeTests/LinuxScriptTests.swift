@@ -1,0 +1,136 @@
+import FileTree
+import Foundation
+import Glibc
+import Machine
+import SystemPackage
+import Testing
+
+/// What Linux 6.1 showed of processes in /proc, line by line (`LinuxScript`).
+@Suite struct LinuxScriptTests {
+  private func fixture(_ name: String) throws -> String {
+    let file = try #require(Bundle.module.url(forResource: "process", withExtension: nil, subdirectory: "Fixtures"))
+    return try String(contentsOf: file.appendingPathComponent(name), encoding: .utf8)
+  }
+
+  @Test(arguments: ["process", "areas"]) func showsWhatLinuxShows(_ name: String) throws {
+    let ours = try LinuxScript().run(fixture(name + ".calls"))
+    let theirs = try fixture(name + ".linux").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    var differences: [String] = []
+    var call = ""
+    for index in 0..<max(ours.count, theirs.count) where differences.count < 12 {
+      let our = index < ours.count ? ours[index] : "(nothing)"
+      let their = index < theirs.count ? theirs[index] : "(nothing)"
+      if their.hasPrefix("[pid") { call = their }
+      if our != their { differences.append("line \(index + 1), \(call):\n  ours  \(our)\n  linux \(their)") }
+    }
+    #expect(differences.isEmpty, "\(differences.joined(separator: "\n"))")
+  }
+
+  /// Counters follow the same calls, but for what a real machine does meanwhile: up to 128 pages here and there.
+  @Test func countsWhatLinuxCounts() throws {
+    let ours = try LinuxScript().run(fixture("counters.calls"))
+    let theirs = try fixture("counters.linux").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    #expect(ours.count == theirs.count)
+    var call = ""
+    for (our, their) in zip(ours, theirs) {
+      if !their.contains("counters()"), their.hasPrefix("[pid") { call = their }
+      let (a, b) = (our.split(separator: " "), their.split(separator: " "))
+      guard their.hasPrefix("  "), a.count == 2, b.count == 2, let mine = Int(a[1]), let real = Int(b[1]) else {
+        continue
+      }
+      #expect(a[0] == b[0])
+      let isKilobytes = !b[0].allSatisfy { $0.isLowercase || $0 == "_" }
+      #expect(abs(mine - real) <= (isKilobytes ? 512 : 128), "\(b[0]) behind \(call): \(mine), and \(real) on Linux")
+    }
+  }
+}
+
+/// The files of a process beyond what they show.
+@Suite struct ProcessFileTests {
+  @Test func comesAndGoes() throws {
+    let served = try Served()
+    let names = { try served.tree.entries(of: served.attributes("proc").inode).map(\.name).filter { Int($0) != nil } }
+    #expect(try names() == ["1"])
+    #expect(try served.command("spawn hog cpu=3") == "2\n")
+    #expect(try names() == ["1", "2"])
+    #expect(try served.text("proc/2/comm") == "hog\n" && served.text("proc/2/cmdline") == "hog\0")
+    #expect(try served.text("proc/2/stat").hasPrefix("2 (hog) S 1 0 0 0 -1 256 0 0 0 0 "))
+    #expect(try served.text("proc/2/stat").split(separator: " ").count == 52)
+    #expect(try served.text("proc/2/status").contains("Name:\thog\n"))
+    #expect(try served.command("fork()").hasSuffix("= 3\n"))
+    let child = try served.text("proc/3/status")
+    #expect(child.value("VmPeak:") == child.value("VmSize:") && child.value("VmHWM:") == child.value("VmRSS:"))
+    _ = try served.command("[pid 3] exit(0)")
+    #expect(try served.attributes("proc/2").lifetime == 0 && served.attributes("proc/2/maps").nameLifetime == 0)
+    let open = try ["maps", "smaps", "numa_maps", "status", "oom_score_adj", "comm"].map {
+      try served.open("proc/2/" + $0)
+    }
+    let (memory, pagemap) = (try served.open("proc/2/mem", O_RDWR), try served.open("proc/2/pagemap"))
+    _ = try served.command("[pid 2] exit(0)")
+    #expect(try names() == ["1"])
+    for file in open { #expect(failure { () throws(Errno) in try file.text() } == .noSuchProcess) }
+    #expect(try memory.read(8, at: 0x1000) == [] && pagemap.read(8, at: 8) == [])
+    #expect(try memory.write([1], at: 0x1000) == 0)
+    #expect(failure { () throws(Errno) in try served.text("proc/2/maps") } == .noSuchFileOrDirectory)
+    #expect(failure { () throws(Errno) in try served.write("1", to: "proc/2/oom_score_adj") } == .noSuchFileOrDirectory)
+    // A process of the same number after a reset is another one.
+    let old = try served.open("proc/1/mem")
+    #expect(try old.read(4, at: 0x1000) == [0, 0, 0, 0])
+    _ = try served.command("reset")
+    #expect(try old.read(4, at: 0x1000) == [])
+  }
+
+  @Test func readsAndWritesThroughThePageTables() throws {
+    let served = try Served()
+    _ = try served.command("mmap(0x10000000, 0x3000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)")
+    let memory = try served.open("proc/1/mem", O_RDWR)
+    #expect(try memory.read(3, at: 0x1000_0ffe) == [0, 0, 0], "faults included")
+    #expect(try served.command("pagemap(0x10000000, 0x3000)").hasSuffix("= PP.\n"))
+    #expect(try memory.write("written", at: 0x1000_1ffd) == 7, "over a page's end, into what may only be read")
+    #expect(try served.command("load(0x10001ffd, 7)").contains("\"written\""))
+    #expect(try served.command("store(0x10001ffd, \"no\")").contains("SEGV_ACCERR"))
+    #expect(try memory.read(100, at: 0x1000_2ff0).count == 16, "up to where nothing is mapped")
+    for address: Int64 in [0, 0x0FFF_FFFF, 0x1000_3000, 1 << 50, .max - 8] {
+      #expect(failure { () throws(Errno) in try memory.read(8, at: address) } == .ioError, "\(address)")
+      #expect(failure { () throws(Errno) in try memory.write([1], at: address) } == .ioError, "\(address)")
+    }
+    #expect(failure { () throws(Errno) in try memory.seek(0, whence: 3) } == .invalidArgument)
+  }
+
+  @Test func showsPagesByEntriesOfEightBytes() throws {
+    let served = try Served()
+    let file = try served.open("proc/1/pagemap")
+    let entry = try file.read(8, at: 8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    let frame = try #require(
+      try served.command("dump_pt 0x1000").lines[3].split(separator: " ").last { $0.hasPrefix("0x") })
+    #expect(entry == 1 << 63 | 1 << 56 | 1 << 55 | UInt64(frame.dropFirst(2), radix: 16)! >> 12)
+    for (size, offset) in [(5, 8), (8, 9), (12, 8)] {
+      #expect(failure { () throws(Errno) in try file.read(size, at: Int64(offset)) } == .invalidArgument)
+    }
+    #expect(try file.read(0, at: 8) == [])
+    // The last page of the users' half, and nothing behind it.
+    let end = Int64(0x7FFF_FFFF_F000 / 512)
+    #expect(try file.read(800, at: end - 80).count == 80)
+    for offset in [end, end + 8, 1 << 60] { #expect(try file.read(64, at: offset) == []) }
+  }
+
+  @Test func takesFaultAroundBytesAsLinuxDoes() throws {
+    let served = try Served()
+    let path = "sys/kernel/debug/fault_around_bytes"
+    #expect(try served.text(path) == "65536\n")
+    let cases: [(String, String)] = [
+      ("0\n", "4096"), ("5000\n", "4096"), ("65535\n", "32768"), ("0x10000\n", "65536"), ("010000\n", "4096"),
+      ("2097152\n", "2097152"),
+    ]
+    for (written, read) in cases {
+      #expect(try served.write(written, to: path) == written.utf8.count)
+      #expect(try served.text(path) == read + "\n", "\(written)")
+    }
+    for (written, errno) in [
+      ("2101248", Errno.invalidArgument), ("x", .invalidArgument), ("18446744073709551616", .outOfRange),
+    ] {
+      #expect(failure { () throws(Errno) in try served.write(written, to: path) } == errno, "\(written)")
+    }
+    #expect(try served.text(path) == "2097152\n")
+  }
+}
