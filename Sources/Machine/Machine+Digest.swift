@@ -26,14 +26,6 @@ extension Machine {
     for sysctl in Sysctl.all { digest.add(values(of: sysctl.key)) }
     digest.add(onlinePolicy.rawValue)
     digest.add([droppedCaches.pages, droppedCaches.slab])
-    for size in hugePages.sizes {
-      digest.add(hugePages.overcommit(size))
-      digest.add(hugePages.demotionSize(of: size)?.rawValue ?? 0)
-      for node in memory.nodes {
-        digest.add(hugePages.pool(node, size).pages.map(\.start.rawValue))
-        digest.add(0)
-      }
-    }
   }
 
   private func addBlocks(to digest: inout StateDigest) {

@@ -14,8 +14,19 @@ public struct MemoryUsage: Sendable {
   public var zone = Counters<ZoneStatistic>()
   public var numa = Counters<NumaStatistic>()
   public var node = Counters<NodeStatistic>()
+  /// Frames of a huge page, by which vmstat counts those.
+  var hugeFrames = 1
   public var mlocked: Int { zone[.nrMlock] }
   public var bounce: Int { zone[.nrBounce] }
+
+  /// A node's statistic as vmstat has it: of huge pages how many there are (`vmstat_item_print_in_thp`).
+  public func shown(_ statistic: NodeStatistic) -> Int {
+    switch statistic {
+    case .nrAnonTransparentHugepages, .nrShmemHugepages, .nrShmemPmdmapped, .nrFileHugepages, .nrFilePmdmapped:
+      node[statistic] / hugeFrames
+    default: node[statistic]
+    }
+  }
 }
 
 extension MemoryUsage {
@@ -56,6 +67,8 @@ extension MemoryUsage {
     node[.nrMapped] += use.mapped
     node[.nrShmem] += use.shared
     node[.nrDirty] += use.dirty
+    node[.nrAnonTransparentHugepages] += use.huge
+    node[.nrAnonPages] -= use.unmapped
   }
 
   fileprivate mutating func add(_ events: NodeEvents) {
@@ -78,6 +91,7 @@ extension Machine {
 
   private func add(_ node: NodeID, _ zone: ZoneKind?, to usage: inout MemoryUsage) {
     guard let totals = memory.totals(of: node, zone: zone) else { return }
+    usage.hugeFrames = Int(format.basePages(level: 1))
     usage.add(totals, numaBaseline.shown(totals.numa, node, zone))
     // What has become of pages, and stacks, are counted by node alone.
     usage.add(users.pageUse(of: node, zone: zone))
@@ -119,6 +133,7 @@ extension Machine {
     counts[.pgreuse] = Int(events.reusedOnWrite)
     counts[.pgmigrateSuccess] = Int(events.migrated + compaction.counts.moved)
     counts[.pgmigrateFail] = Int(events.migrationsFailed + compaction.counts.notMoved)
+    addHugePages(to: &counts)
     counts[.dropPagecache] = droppedCaches.pages
     counts[.dropSlab] = droppedCaches.slab
     addReclaim(to: &counts)

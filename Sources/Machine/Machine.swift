@@ -18,7 +18,6 @@ public final class Machine: @unchecked Sendable {
   public let format: PageFormat
   /// What booting made; nil only while `reset` replaces it.
   private var booted: Booted?
-  public var hugePages: HugePages
   public var power = DevicePower()
   var memoryBlocks: MemoryBlocks
   /// What was added to the memory that the machine booted with, in that order.
@@ -56,11 +55,11 @@ public final class Machine: @unchecked Sendable {
       preconditionFailure("\(description.resolvedPaging) is no page format of \(description.architecture)")
     }
     self.format = format
-    hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     booted = try Booted(description, memory, format)
     setReserves()
     memory.setMover(MachineMover(self))
     memory.setReclaimer(MachineReclaimer(self))
+    register(HugePageShrinker(self))
   }
 
   /// What overcommitting keeps for the user and for root (mm/mmap.c, `init_user_reserve`, `init_admin_reserve`).
@@ -105,7 +104,7 @@ public final class Machine: @unchecked Sendable {
     onlinePolicy = .offline
     compaction = Compaction()
     files = [:]
-    shrinkers = []
+    shrinkers = [HugePageShrinker(self)]
     reclaimCounts = MachineReclaimCounts()
     background = BackgroundWork()
     sysctls = SysctlValues()
@@ -114,7 +113,6 @@ public final class Machine: @unchecked Sendable {
     lineOwners = LineOwners()
     balanceCursor = FrameNumber(0)
     balancedFrames = 0
-    hugePages = HugePages(pageSizes: format.pageSizes, nodes: description.nodes.map(\.id))
     memory.reset()
     memory.resetTunables()
     do throws(MemoryError) {
@@ -135,6 +133,7 @@ private struct Booted {
     try Self.mapDevices(description, memory, kernelTable)
     users = try UserMemory(physical: memory, kernelTable: kernelTable, settings: Self.settings(description, memory))
     users.mmu.requestCost = description.settings.tlbCostNanoseconds
+    users.transparent = Machine.transparentHugePages(description, users.transparent)
     try Self.startInit(users)
   }
 

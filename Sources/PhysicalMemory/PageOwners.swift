@@ -114,6 +114,17 @@ public enum MigrationReason: UInt8, CaseIterable, Sendable {
     entries[start].place = 0
   }
 
+  /// `__split_page_owner`: each frame is an allocation of its own now.
+  func split(_ range: FrameRange) {
+    let start = Int(range.start.rawValue)
+    let first = entries[start]
+    for frame in start + 1..<start + Int(range.count.rawValue) {
+      let freed = entries[frame].freed
+      entries[frame] = first
+      entries[frame].freed = freed
+    }
+  }
+
   /// `__folio_copy_owner`: what was known of the source is known of the target, and when it was allocated counts as when the target was last
   /// given back.
   func moved(_ source: FrameRange, to target: FrameRange, _ reason: MigrationReason) {

@@ -98,7 +98,10 @@ extension PhysicalMemory {
     return try allocateUnwatched(request)
   }
 
-  func allocateUnwatched(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+  /// `wakes`, `reclaims`: whether others are told that memory runs low, and asked for some.
+  func allocateUnwatched(_ request: FrameRequest, wakes: Bool = true, reclaims: Bool = true) throws(MemoryError)
+    -> FrameRange
+  {
     let count = request.count.rawValue
     let alignment = request.alignment.rawValue
     guard count &- 1 < 1 << 20 else { throw .invalidSize(request.count) }
@@ -124,9 +127,11 @@ extension PhysicalMemory {
           : takeFromZone(index, request, mark, home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
       }
-      if mark == .low { reclaimer?.memoryIsLow(for: request) }
+      if mark == .low, wakes { reclaimer?.memoryIsLow(for: request) }
     }
-    return try allocateShort(request, candidates, preferred: preferred, node: node, home: home, changes: changes)
+    return try allocateShort(
+      request, candidates, preferred: preferred, node: node, home: home, changes: changes, wakes: wakes,
+      reclaims: reclaims)
   }
 
   /// Down to where a request may go when nothing else helps: page tables, without which nothing can be given back, to the last frame
@@ -148,7 +153,8 @@ extension PhysicalMemory {
   /// When every zone has refused: the CPUs' lists are drained, and the zones asked once more; then as often as the reclaimer gives frames back.
   @inline(never)
   private func allocateShort(
-    _ request: FrameRequest, _ candidates: ZoneList, preferred: Int, node: Int, home: Int, changes: UInt64
+    _ request: FrameRequest, _ candidates: ZoneList, preferred: Int, node: Int, home: Int, changes: UInt64, wakes: Bool,
+    reclaims: Bool
   ) throws(MemoryError) -> FrameRange {
     let allowed = candidates.filter { !request.onlyNode || nodeIndex(ofZone: $0) == node }
     repeat {
@@ -159,9 +165,9 @@ extension PhysicalMemory {
         let frame = takeFromZone(zone, request, Self.lowestMark(request), home: home, preferred: preferred)
         if frame >= 0 { return FrameRange(start: FrameNumber(UInt64(frame)), count: request.count) }
       }
-    } while reclaimer?.reclaim(for: request) == true
+    } while reclaims && reclaimer?.reclaim(for: request) == true
     // Zones that came or went meanwhile may have been missed.
-    if router.changes != changes { return try allocateUnwatched(request) }
+    if router.changes != changes { return try allocateUnwatched(request, wakes: wakes, reclaims: reclaims) }
     unsafe zoneLocks[preferred].lock()
     unsafe zones[preferred].countFailure(Int(request.count.rawValue))
     unsafe zoneLocks[preferred].unlock()

@@ -42,7 +42,10 @@ extension PhysicalMemory {
   /// Leads an allocation to the first of the nodes that has room, and gives its frames back.
   func moveAway(_ allocation: Allocation, to nodes: [Int], _ reason: MigrationReason) -> MoveResult {
     guard let mover, allocation.isMovable, allocation.references == 1 else { return .refused }
-    guard let target = room(for: allocation, on: nodes) else { return .refused }
+    guard let target = room(for: allocation, on: nodes) else {
+      // Its frames may find room one by one; balancing is not worth that.
+      return reason != .balancing && mover.split(allocation) ? .gone : .refused
+    }
     // Finding room may have reclaimed it.
     guard self.allocation(containing: allocation.range.start) == allocation else {
       giveBack(target, CPUID(0))

@@ -6,6 +6,13 @@ public protocol FrameMover: AnyObject, Sendable {
   /// cache. False: it cannot be moved now (pinned, unmovable), and nothing changed. `target` is then the caller's to free, else the
   /// source is.
   func move(_ allocation: Allocation, to target: FrameRange) -> Bool
+
+  /// Makes allocations of one frame each of `allocation`, where its holder can; whether that was done.
+  func split(_ allocation: Allocation) -> Bool
+}
+
+extension FrameMover {
+  public func split(_ allocation: Allocation) -> Bool { false }
 }
 
 extension PhysicalMemory {

@@ -25,6 +25,13 @@ extension PhysicalMemory {
       }
       if allocation.owner == .poison { return }
       guard allocation.isMovable else { throw .unhandlable(frame, owner: allocation.owner.description) }
+      // Of a huge page of a process's the one frame is meant (`soft_offline_in_use_page`); it may be free then.
+      if allocation.owner.kind == .anonymous, allocation.range.count > FrameCount(1) {
+        guard let mover, mover.split(allocation) else {
+          throw .busy(FrameRange(start: frame, count: FrameCount(1)), reason: "\(allocation.owner) holds it")
+        }
+        continue
+      }
       guard let node = node(of: frame).flatMap({ router.nodeIndex($0) }) else { throw .noSuchFrame(frame) }
       if case .refused = moveAway(allocation, to: router.orders[node], .memoryFailure) {
         throw .busy(FrameRange(start: frame, count: FrameCount(1)), reason: "\(allocation.owner) holds it")

@@ -16,6 +16,8 @@ import Translation
   func nothingIsLostWhateverIsMapped(preset: Preset, paging: Paging?, seed: UInt64) throws {
     var description = preset.machine
     if let paging { description.settings.paging = paging }
+    // The huge page of zeros outlives its users.
+    description.settings.thp = .never
     let console = try Console(description)
     let format = console.machine.format
     let booted = console.state

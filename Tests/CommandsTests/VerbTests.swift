@@ -1,3 +1,4 @@
+import AddressSpaces
 import Machine
 import MemoryTypes
 import PhysicalMemory

@@ -14,8 +14,13 @@ public final class Area {
   public internal(set) var file: MemoryFile?
   /// The policy of mbind; nil: the process's.
   public internal(set) var policy: MemoryPolicy?
-  /// The level of its entries where they show frames as they are: the area is cut at pages of that size alone (hugetlb's `may_split`).
+  /// The level of its entries where they show frames as they are, or huge pages of a pool: the area is cut at pages of that size alone
+  /// (hugetlb's `may_split`).
   var pageLevel = 0
+  /// What a private mapping of huge pages has used of its reservation; nil where there is none, as after a fork.
+  var reserves: HugeReserves?
+  /// A page was taken from here for the sake of the mapping's maker: what is missing is not made anew (HPAGE_RESV_UNMAPPED).
+  var hasLostPages = false
   var links = GroupLinks()
   /// The space that the area lies in, from `enter` on.
   unowned var space: AddressSpace!
@@ -54,6 +59,8 @@ public final class Area {
     let copy = Area(start: start, end: end, flags: flags, pageOffset: pageOffset, file: file, policy: policy)
     copy.links = links.cloned(for: copy)
     copy.pageLevel = pageLevel
+    copy.reserves = reserves
+    copy.hasLostPages = hasLostPages
     file?.users += 1
     return copy
   }

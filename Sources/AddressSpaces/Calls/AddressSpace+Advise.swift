@@ -88,7 +88,9 @@ extension AddressSpace {
     case .noHugePage:
       flags.remove(.hugePage)
       flags.insert(.noHugePage)
-    case .collapse: throw .invalid
+    case .collapse:
+      try collapse(process, area, start, end)
+      return area
     }
     if flags == area.flags { return area }
     // `madvise_update_vma`: the kernel answers EAGAIN where it ran out of areas.
@@ -103,8 +105,26 @@ extension AddressSpace {
   /// with PAGEOUT go where they can. Private memory has no swap to go to, unless it was freed lazily; a file's pages leave the table, and
   /// the cache as well where they are clean.
   private func age(_ area: Area, _ start: UInt64, _ end: UInt64, pagesOut: Bool) {
+    // Of a huge page that is meant in part the part becomes a page of its own.
+    if hugeEntries > 0 {
+      for edge in [start, end] where edge & hugeMask != 0 {
+        guard let entry = table.entry(at: edge), entry.level > 0, memory.isOrdinary(entry),
+          let head = memory.hugeHead(of: entry.frame), memory.mapCount(of: head) == 1
+        else { continue }
+        memory.splitPage(head)
+      }
+    }
+    splitParts(area, start, end)
+    var huge: [UInt64] = []
     var alone: [(address: UInt64, frame: FrameNumber, dirty: Bool)] = []
     table.forEach(start, end) { address, entry in
+      if entry.level > 0 {
+        if address >= start, address + hugeSize <= end, memory.isOrdinary(entry), memory.mapCount(of: entry.frame) == 1
+        {
+          huge.append(address)
+        }
+        return
+      }
       if entry.frame == memory.zeroFrame { return }
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[entry.frame].pointee
@@ -112,6 +132,7 @@ extension AddressSpace {
         alone.append((address, entry.frame, entry.flags.contains(.dirty) || record.flags.contains(.dirty)))
       }
     }
+    for address in huge { table.change(address, address + hugeSize, removing: .accessed, inserting: []) }
     for (address, frame, dirty) in alone {
       table.change(address, address + pageSize, removing: .accessed, inserting: [])
       // SAFETY: a frame of this machine.
@@ -131,8 +152,9 @@ extension AddressSpace {
   private func discard(_ area: Area, _ start: UInt64, _ askedEnd: UInt64, _ advice: Advice) throws(CallError) {
     var end = askedEnd
     if area.flags.contains(.hugeTLB) {
-      if advice == .free || start & (memory.hugePageSize - 1) != 0 { throw .invalid }
-      end &= ~(memory.hugePageSize - 1)
+      let size = entrySize(of: area)
+      if advice == .free || start & (size - 1) != 0 { throw .invalid }
+      end &= ~(size - 1)
     } else if area.flags.contains(.frameMap) || (advice != .dontNeedLocked && area.flags.contains(.locked)) {
       throw .invalid
     }
@@ -153,8 +175,12 @@ extension AddressSpace {
     if !area.flags.isSuperset(of: [.shared, .mayWrite]) { throw .accessDenied }
     if file.kind == .regular { throw .notSupported }
     if file.kind == .physicalMemory { throw .noDevice }
-    let first = area.pageIndex(at: start, shift: pageShift)
-    memory.punchHole(file, first..<first + (end - start) >> pageShift)
+    // Of larger pages those that lie in the range as a whole (`hugetlbfs_punch_hole`).
+    let size = entrySize(of: area)
+    let (wholeStart, wholeEnd) = ((start + size - 1) & ~(size - 1), end & ~(size - 1))
+    if wholeStart >= wholeEnd { return }
+    let first = area.pageIndex(at: wholeStart, shift: pageShift)
+    memory.punchHole(file, first..<first + (wholeEnd - wholeStart) >> pageShift)
   }
 
   /// `madvise_populate`, over areas from `area` on.

@@ -60,9 +60,15 @@ extension AddressSpace {
       counts.locked += count
     }
     target.flags = flags
-    var frames: [FrameNumber] = []
-    table.forEach(start, end) { _, entry in if memory.isOrdinary(entry) { frames.append(entry.frame) } }
-    for frame in frames { if flags.contains(.locked) { memory.lockPage(frame) } else { memory.unlockPage(frame) } }
+    var entries: [UserTable.Entry] = []
+    table.forEach(start, end) { _, entry in if memory.isOrdinary(entry) { entries.append(entry) } }
+    for entry in entries {
+      if flags.contains(.locked) {
+        memory.lockPage(entry.frame, asPart: entry.level == 0)
+      } else {
+        memory.unlockPage(entry.frame, asPart: entry.level == 0)
+      }
+    }
     return target
   }
 
@@ -145,7 +151,9 @@ extension AddressSpace {
       let stop = min(area.end, address &+ remaining << pageShift)
       while address < stop {
         var present = table.entry(at: address) != nil
-        if !present, let file = area.file { present = file.page(area.pageIndex(at: address, shift: pageShift)) != nil }
+        if !present, let file = area.file, file.kind != .hugePages {
+          present = file.page(area.pageIndex(at: address, shift: pageShift)) != nil
+        }
         result.append(present)
         address += pageSize
         remaining -= 1

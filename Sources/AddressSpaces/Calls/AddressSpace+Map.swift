@@ -1,3 +1,6 @@
+internal import MemoryTypes
+internal import Translation
+
 /// mmap(2), as `ksys_mmap_pgoff`, `do_mmap` and `__mmap_region` carry it out (mm/mmap.c).
 extension AddressSpace {
   /// Answers the address of the new area. `file` is what the descriptor stood for, nil with MAP_ANONYMOUS.
@@ -11,14 +14,23 @@ extension AddressSpace {
     if !isAligned(offset) { throw .invalid }
     var file = askedFile
     if flags.contains(.hugeTLB), flags.contains(.anonymous) {
-      if flags.hugeShift != 0, UInt64(1) << flags.hugeShift != memory.hugePageSize { throw .invalid }
-      length = (length &+ memory.hugePageSize &- 1) & ~(memory.hugePageSize &- 1)
-      file = try memory.makeHugeFile(size: length, reserve: !flags.contains(.noReserve))
-    } else if file == nil, !flags.contains(.anonymous) {
-      throw .badDescriptor
+      // `hstate_sizelog`
+      let size = flags.hugeShift == 0 ? memory.hugePools.defaultSize : ByteCount(1 << flags.hugeShift)
+      guard memory.hugePools.sizes.contains(size), let level = memory.format.level(ofPageSize: size) else {
+        throw .invalid
+      }
+      length = (length &+ size.rawValue &- 1) & ~(size.rawValue &- 1)
+      file = memory.makeHugeFile(size: length, level: level)
+    } else if !flags.contains(.anonymous) {
+      guard let file else { throw .badDescriptor }
+      if flags.contains(.hugeTLB), file.kind != .hugePages { throw .invalid }
     }
-    // The descriptor of a file made here is closed when the call ends.
-    defer { if askedFile == nil, let file { memory.drop(file) } }
+    // The descriptor of a file made here is closed when the call ends, and so are files that only what the call unmaps has held.
+    memory.holdsFiles = true
+    defer {
+      if askedFile == nil, let file { memory.drop(file) }
+      memory.dropHeldFiles()
+    }
     var pageOffset = offset >> pageShift
     if length == 0 { throw .invalid }
     if flags.contains(.fixedNoReplace) { flags.insert(.fixed) }
@@ -32,7 +44,7 @@ extension AddressSpace {
     if pageOffset &+ (length >> pageShift) < pageOffset { throw .overflow }
     if areas.count > memory.limits.mapCount { throw .outOfMemory }
 
-    address = try unmappedRange(address, length, fixed: flags.contains(.fixed), huge: file?.kind == .hugePages)
+    address = try unmappedRange(address, length, fixed: flags.contains(.fixed), level: file?.pageLevel ?? 0)
     if flags.contains(.fixedNoReplace), areas.first(overlapping: address, address + length) != nil { throw .exists }
 
     var areaFlags = Protection(rawValue: protection).areaFlags.union(defaultFlags).union(.mayAccess)
@@ -65,7 +77,7 @@ extension AddressSpace {
       areaFlags.insert(.noReserve)
     }
 
-    try place(address, length, areaFlags, pageOffset, file)
+    try place(process, address, length, areaFlags, pageOffset, file)
     if areaFlags.contains(.locked) || flags.intersection([.populate, .nonBlocking]) == .populate {
       populate(process, address, length)
     }
@@ -73,9 +85,10 @@ extension AddressSpace {
   }
 
   /// `__mmap_region`: puts an area there, unmapping what is in its way, merged with its neighbours where they allow it.
-  private func place(_ address: UInt64, _ length: UInt64, _ asked: AreaFlags, _ pageOffset: UInt64, _ file: MemoryFile?)
-    throws(CallError)
-  {
+  private func place(
+    _ process: Process, _ address: UInt64, _ length: UInt64, _ asked: AreaFlags, _ pageOffset: UInt64,
+    _ file: MemoryFile?
+  ) throws(CallError) {
     let end = address + length
     let count = length >> pageShift
     var flags = asked
@@ -112,6 +125,13 @@ extension AddressSpace {
       expand(grown, start, grownEnd, grownOffset, next: next)
     } else {
       let area = Area(start: address, end: end, flags: flags, pageOffset: pageOffset, file: file)
+      if let file, file.kind == .hugePages {
+        area.flags.formUnion([.hugeTLB, .dontExpand])
+        area.flags.subtract(.lock)
+        area.pageLevel = file.pageLevel
+        flags = area.flags
+        try reserve(area, file, process)
+      }
       if let file {
         file.users += 1
       } else if flags.contains(.shared) {
@@ -119,11 +139,6 @@ extension AddressSpace {
       }
       areasChanged()
       insert(area)
-      if flags.contains(.hugeTLB) || file?.kind == .hugePages {
-        area.flags.insert([.hugeTLB, .dontExpand])
-        area.flags.subtract(.lock)
-        flags = area.flags
-      }
     }
     account(flags, pages: Int64(count))
     if flags.contains(.locked) { counts.locked += count }
@@ -143,14 +158,15 @@ extension AddressSpace {
   // MARK: Choice of an address
 
   /// `get_unmapped_area`: checks a fixed address, else takes the hint where it is free, else the highest free range below the base.
-  func unmappedRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, huge: Bool = false) throws(CallError) -> UInt64 {
+  func unmappedRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, level: Int = 0) throws(CallError) -> UInt64 {
     if length > layout.userEnd { throw .outOfMemory }
-    let address = try chooseRange(hint, length, fixed: fixed, alignment: huge ? memory.hugePageSize : pageSize)
+    let unit = memory.format.pageSize(level: level).rawValue
+    let address = try chooseRange(hint, length, fixed: fixed, alignment: unit)
     // The last 4095 addresses are what the kernel takes for an error (`IS_ERR_VALUE`).
     if address > .max - 4095 { throw CallError(rawValue: Int32(0 &- address)) ?? .outOfMemory }
     if address > layout.userEnd - length { throw .outOfMemory }
     if !isAligned(address) { throw .invalid }
-    if huge, address & (memory.hugePageSize - 1) != 0 { throw .invalid }
+    if address & (unit - 1) != 0 { throw .invalid }
     if address < memory.limits.lowestAddress, !memory.limits.isPrivileged { throw .notPermitted }
     return address
   }

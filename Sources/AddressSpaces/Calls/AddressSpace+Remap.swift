@@ -15,7 +15,7 @@ extension AddressSpace {
     if new == 0 { throw .invalid }
     guard let area = areas.area(at: address) else { throw .badAddress }
     if area.flags.contains(.hugeTLB) {
-      let mask = memory.hugePageSize - 1
+      let mask = entrySize(of: area) - 1
       old = (old &+ mask) & ~mask
       new = (new &+ mask) & ~mask
       if address & mask != 0 || askedTarget & mask != 0 || new > old { throw .invalid }
@@ -50,7 +50,8 @@ extension AddressSpace {
       return address
     }
     guard flags.contains(.mayMove) else { throw .outOfMemory }
-    let target = try unmappedRange(0, new, fixed: false, huge: resized.flags.contains(.hugeTLB))
+    let target = try unmappedRange(
+      0, new, fixed: false, level: resized.flags.contains(.hugeTLB) ? resized.pageLevel : 0)
     return try move(process, resized, address, old, new, target, flags)
   }
 
@@ -71,7 +72,8 @@ extension AddressSpace {
     }
     let area = try areaToResize(address, old, new, flags)
     if flags.contains(.keepOld), !mayGrow(area.flags, pages: old >> pageShift) { throw .outOfMemory }
-    let found = try unmappedRange(target, new, fixed: flags.contains(.fixed), huge: area.flags.contains(.hugeTLB))
+    let found = try unmappedRange(
+      target, new, fixed: flags.contains(.fixed), level: area.flags.contains(.hugeTLB) ? area.pageLevel : 0)
     if !flags.contains(.fixed) { target = found }
     return try move(process, area, address, old, new, target, flags)
   }
@@ -114,7 +116,7 @@ extension AddressSpace {
     var source = area
     let areaFlags = source.flags
     if source.flags.contains(.hugeTLB) {
-      let mask = memory.hugePageSize - 1
+      let mask = entrySize(of: source) - 1
       if address & mask != 0 || (address + old) & mask != 0 { throw .invalid }
     }
     if flags.contains(.keepOld), areaFlags.contains(.locked) {
@@ -127,13 +129,18 @@ extension AddressSpace {
     let offset = source.pageIndex(at: address, shift: pageShift)
     _ = copy(&source, to: target, new, offset, keepsSource: flags.contains(.keepOld))
 
-    if !table.move(from: address, to: target, length: old, cpu: process.cpu) {
+    let tables = prepareTables(from: address, to: target, old)
+    if table.move(from: address, to: target, length: old, cpu: process.cpu) {
+      for (source, target, isWhole) in tables { noteMove(ofTable: source, to: target, isWhole: isWhole) }
+    } else {
       // Nothing has moved: the new area goes again.
       try unmap(target, new)
       memory.uncommit(pages: areaFlags.contains(.accounted) ? committed : 0)
       throw .outOfMemory
     }
 
+    // The reservation has moved with the pages (`clear_vma_resv_huge_pages`).
+    source.reserves = nil
     var excess: UInt64 = 0
     var splits = false
     if areaFlags.contains(.accounted), !flags.contains(.keepOld) {
@@ -193,5 +200,43 @@ extension AddressSpace {
     areasChanged()
     insert(fresh)
     return fresh
+  }
+
+  // MARK: Huge pages
+
+  /// Calls `body` with each part of a move that stays within a table of base pages at both ends, and whether it is all of one
+  /// (`move_page_tables`, `get_extent`).
+  private func forEachExtent(
+    _ source: UInt64, _ target: UInt64, _ length: UInt64, _ body: (UInt64, UInt64, _ isWhole: Bool) -> Void
+  ) {
+    var done: UInt64 = 0
+    while done < length {
+      let toNext = min(hugeSize - (source + done) & hugeMask, hugeSize - (target + done) & hugeMask)
+      let extent = min(toNext, length - done)
+      body(source + done, target + done, extent == hugeSize)
+      done += extent
+    }
+  }
+
+  /// Splits the huge pages' entries that do not move as a whole; the parts of the move for which there is a table.
+  private func prepareTables(from source: UInt64, to target: UInt64, _ length: UInt64) -> [(UInt64, UInt64, Bool)] {
+    var tables: [(UInt64, UInt64, Bool)] = []
+    forEachExtent(source, target, length) { source, target, isWhole in
+      if !isWhole { splitEntry(at: source) }
+      if table.hasTable(at: source) || emptyTables.contains(source & ~hugeMask) {
+        tables.append((source, target, isWhole))
+      }
+    }
+    return tables
+  }
+
+  /// A part of a move for which there is a table: the target has one now, and the source has lost its own if that went as a whole.
+  private func noteMove(ofTable source: UInt64, to target: UInt64, isWhole: Bool) {
+    if !table.hasTable(at: target) { emptyTables.insert(target & ~hugeMask) }
+    if isWhole {
+      emptyTables.remove(source & ~hugeMask)
+    } else if !table.hasTable(at: source) {
+      emptyTables.insert(source & ~hugeMask)
+    }
   }
 }

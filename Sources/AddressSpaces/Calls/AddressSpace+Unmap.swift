@@ -36,5 +36,20 @@ extension AddressSpace {
       release(area)
     }
     memory.uncommit(pages: uncommitted)
+    forgetTables(start, end)
+  }
+
+  /// `free_pgtables`: tables go that no area is left for.
+  private func forgetTables(_ start: UInt64, _ end: UInt64) {
+    if emptyTables.isEmpty { return }
+    let first = start & ~hugeMask
+    func forget(_ table: UInt64) {
+      if areas.first(overlapping: table, table &+ hugeSize) == nil { emptyTables.remove(table) }
+    }
+    if (end - first) / hugeSize < UInt64(emptyTables.count) {
+      for table in stride(from: first, to: end, by: Int(hugeSize)) { forget(table) }
+    } else {
+      for table in emptyTables where table >= first && table < end { forget(table) }
+    }
   }
 }

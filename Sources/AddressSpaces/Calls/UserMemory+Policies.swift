@@ -1,4 +1,5 @@
 internal import MemoryTypes
+internal import PhysicalMemory
 internal import Translation
 
 /// mbind, set_mempolicy, get_mempolicy, migrate_pages, move_pages, sched_setaffinity (mm/mempolicy.c, mm/migrate.c).
@@ -102,8 +103,15 @@ extension UserMemory {
       // The frame found for a page before this one may have moved this one, or reclaimed it.
       guard let area = space.areas.area(at: address), space.table.entry(at: address)?.frame == frame else { continue }
       let index = area.pageIndex(at: address, shift: pageShift)
-      let moved = migrate(frame) {
-        allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
+      if area.flags.contains(.hugeTLB) {
+        let nodes = nodesForHugePage(process, area, address, format.pageSize(level: area.pageLevel))
+        if !migratePoolPage(frame, area.pageLevel, to: nodes) { failed += 1 }
+        continue
+      }
+      let moved = migrate(frame) { isHuge in
+        isHuge
+          ? allocateHuge(process, area, address, zeroed: false, wakes: true, reclaims: true)?.start
+          : allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
       }
       if !moved { failed += 1 }
     }
@@ -132,13 +140,12 @@ extension UserMemory {
       if !flags.isEmpty {
         var strictlyMisplaced = false
         space.table.forEach(max(start, area.start), min(end, area.end)) { address, entry in
-          if !isOrdinary(entry) || mask.contains(node(of: entry.frame)) { return }
+          if !isOrdinary(entry) && poolHead(entry) == nil || mask.contains(node(of: entry.frame)) { return }
           if flags.isDisjoint(with: [.move, .moveAll]) {
             strictlyMisplaced = true
             return
           }
-          // SAFETY: a frame of this machine.
-          if unsafe flags.contains(.moveAll) || records[entry.frame].pointee.mapCount == 1 {
+          if flags.contains(.moveAll) || mapCount(of: head(of: entry.frame)) == 1 {
             result.append((address, entry.frame))
           }
         }
@@ -192,20 +199,30 @@ extension UserMemory {
     return new.nodes[place % new.count]
   }
 
+  /// A frame of the node's, or the first of a huge page's (`alloc_migration_target`).
+  private func allocate(_ process: Process, on node: NodeID, isHuge: Bool, _ owner: FrameOwner) -> FrameNumber? {
+    let mask = NodeMask([node])
+    if !isHuge { return allocate(process, from: node, only: mask, false, owner) }
+    return allocateHuge(process, from: node, only: mask, false, owner, wakes: true, reclaims: true)?.start
+  }
+
   private func moveAll(of process: Process, from source: NodeID, to target: NodeID) -> UInt64 {
     let table = process.space.table
     var found: [UInt64] = []
     process.space.areas.forEach { area in
       table.forEach(area.start, area.end) { address, entry in
-        if isOrdinary(entry), node(of: entry.frame) == source { found.append(address) }
+        if isOrdinary(entry) || poolHead(entry) != nil, node(of: entry.frame) == source { found.append(address) }
       }
     }
     var failed: UInt64 = 0
     for address in found {
-      guard let frame = table.entry(at: address)?.frame, node(of: frame) == source else { continue }
-      let moved = migrate(frame) {
-        allocate(process, from: target, only: NodeMask([target]), false, owner(of: frame))
+      guard let entry = table.entry(at: address), node(of: entry.frame) == source else { continue }
+      let frame = entry.frame
+      if poolHead(entry) != nil {
+        if !migratePoolPage(frame, entry.level, to: [target]) { failed += 1 }
+        continue
       }
+      let moved = migrate(frame) { allocate(process, on: target, isHuge: $0, owner(of: frame)) }
       if !moved { failed += 1 }
     }
     return failed
@@ -221,41 +238,67 @@ extension UserMemory {
     if flags.contains(.moveAll), !limits.isPrivileged { throw .notPermitted }
     let space = process.space
     var status: [Int32] = []
+    // Pages are moved when one that does not move ends their row (`move_pages_and_store_status`): until then each can be met once.
+    var row: [(address: UInt64, page: FrameNumber)] = []
+    func moveRow() throws(CallError) {
+      defer { row = [] }
+      for (address, page) in row {
+        // Those before it may have moved it, or reclaimed it.
+        guard let entry = space.table.entry(at: address), poolHead(entry) ?? head(of: entry.frame) == page else {
+          continue
+        }
+        if poolHead(entry) != nil {
+          if !migratePoolPage(page, entry.level, to: [NodeID(node ?? 0)]) { throw .outOfMemory }
+          continue
+        }
+        let isMoved = migrate(page) { allocate(process, on: NodeID(node ?? 0), isHuge: $0, owner(of: page)) }
+        if !isMoved { throw .outOfMemory }
+      }
+    }
     for rawAddress in addresses {
       let address = space.roundedDown(rawAddress)
       if let node, node < 0 || node >= NodeMask.capacity || !nodesWithMemory.contains(NodeID(node)) { throw .noDevice }
-      guard let area = space.areas.area(at: rawAddress) else {
-        status.append(-CallError.badAddress.rawValue)
-        continue
+      do throws(CallError) {
+        let frame = try frameToMove(process, rawAddress)
+        let current = self.node(of: frame)
+        guard let node, NodeID(node) != current else {
+          status.append(Int32(current.rawValue))
+          try moveRow()
+          continue
+        }
+        if mapCount(of: frame) > 1, !flags.contains(.moveAll) { throw .accessDenied }
+        // A page of a pool is moved by its first part alone (`add_page_for_migration`).
+        if let entry = space.table.entry(at: address), let head = poolHead(entry), head != entry.frame {
+          throw .accessDenied
+        }
+        if row.contains(where: { $0.page == head(of: frame) }) { throw .busy }
+        row.append((address, head(of: frame)))
+        status.append(Int32(node))
+      } catch {
+        if error == .outOfMemory { throw error }
+        status.append(-error.rawValue)
+        try moveRow()
       }
-      // FOLL_DUMP: no page where there could be one, and the frame of zeros, are bad addresses; a page that a file may have is absent,
-      // and so is one that the process may not see (`no_page_table`, `follow_page_pte`).
-      guard let entry = space.table.entry(at: address), entry.flags.contains(.present) else {
-        let isHeld = space.table.entry(at: address) != nil
-        status.append(-(area.isAnonymous && !isHeld ? CallError.badAddress : CallError.noEntry).rawValue)
-        continue
-      }
-      if !isOrdinary(entry) {
-        status.append(-CallError.badAddress.rawValue)
-        continue
-      }
-      let current = self.node(of: entry.frame)
-      guard let node, NodeID(node) != current else {
-        status.append(Int32(current.rawValue))
-        continue
-      }
-      // SAFETY: a frame of this machine.
-      if unsafe records[entry.frame].pointee.mapCount > 1, !flags.contains(.moveAll) {
-        status.append(-CallError.accessDenied.rawValue)
-        continue
-      }
-      let moved = migrate(entry.frame) {
-        allocate(process, from: NodeID(node), only: NodeMask([NodeID(node)]), false, owner(of: entry.frame))
-      }
-      if !moved { throw .outOfMemory }
-      status.append(Int32(node))
     }
+    try moveRow()
     return status
+  }
+
+  /// The frame that an address shows, if it is a page that can be moved. FOLL_DUMP: no page where there could be one, and zeros, are bad
+  /// addresses; a page that a file may have is absent, and so is one that the process may not see (`no_page_table`, `follow_page_pte`).
+  private func frameToMove(_ process: Process, _ address: UInt64) throws(CallError) -> FrameNumber {
+    let space = process.space
+    guard let area = space.areas.area(at: address) else { throw .badAddress }
+    guard let entry = space.table.entry(at: space.roundedDown(address)) else {
+      throw area.isAnonymous ? .badAddress : .noEntry
+    }
+    guard entry.flags.contains(.present) else { throw .noEntry }
+    if let head = poolHead(entry) {
+      // Other parts than the first are met, and cannot be moved.
+      return head
+    }
+    guard isOrdinary(entry) else { throw .badAddress }
+    return entry.frame
   }
 
   /// sched_setaffinity(2): the process stays where it is if it may, else goes to the first CPU it may run on.

@@ -71,12 +71,18 @@ extension AddressSpace {
 
   /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
   func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
+    if area.flags.contains(.hugeTLB) { return poolFault(process, area, page, write: write) }
     guard let entry = table.entry(at: page) else {
-      return area.isAnonymous
-        ? zeroFault(process, area, page, write: write) : fileFault(process, area, page, write: write)
+      if !area.isAnonymous { return fileFault(process, area, page, write: write) }
+      return hugeFault(process, area, page, write: write) ?? zeroFault(process, area, page, write: write)
     }
-    if write, !entry.flags.contains(.writable) { return writeFault(process, area, page, entry) }
-    table.change(page, page + pageSize, removing: [], inserting: write ? [.accessed, .dirty] : .accessed)
+    if write, !entry.flags.contains(.writable) {
+      if entry.level == 0 || entry.showsFrames { return writeFault(process, area, page, entry) }
+      return hugeWriteFault(area, page, entry) ?? handle(process, area, page, write: true)
+    }
+    let start = page & ~(memory.format.pageSize(level: entry.level).rawValue - 1)
+    let end = start + memory.format.pageSize(level: entry.level).rawValue
+    table.change(start, end, removing: [], inserting: write ? [.accessed, .dirty] : .accessed)
     return .minor
   }
 
@@ -120,7 +126,7 @@ extension AddressSpace {
   // MARK: Writes to what is there
 
   /// What a write leaves in an entry (`maybe_mkwrite`). A debugger's write to an area that the process may only read leaves it unwritable.
-  private func writtenFlags(_ area: Area) -> PageFlags {
+  func writtenFlags(_ area: Area) -> PageFlags {
     area.flags.contains(.write) ? [.writable, .dirty, .accessed] : [.dirty, .accessed]
   }
 
@@ -131,12 +137,14 @@ extension AddressSpace {
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[entry.frame]
       if unsafe record.pointee.flags.contains(.anonymous) {
+        let head = memory.head(of: entry.frame)
+        let whole = unsafe memory.records[head]
         // The last owner writes without a copy.
-        if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
+        if unsafe record.pointee.flags.contains(.exclusive) || whole.pointee.references == 1 {
           unsafe record.pointee.flags.insert(.exclusive)
-          if unsafe record.pointee.flags.contains(.lazilyFree) {
-            unsafe record.pointee.flags.remove(.lazilyFree)
-            if unsafe record.pointee.list != .unevictable { memory.relist(entry.frame, .inactiveAnonymous) }
+          if unsafe whole.pointee.flags.contains(.lazilyFree) {
+            unsafe whole.pointee.flags.remove(.lazilyFree)
+            if unsafe whole.pointee.list != .unevictable { memory.relist(head, .inactiveAnonymous) }
           }
           table.change(page, page + pageSize, removing: [], inserting: writtenFlags(area))
           memory.events.reusedOnWrite += 1

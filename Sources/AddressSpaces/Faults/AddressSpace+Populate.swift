@@ -82,6 +82,6 @@ extension UserMemory {
   func touch(_ entry: UserTable.Entry, write: Bool) {
     guard isOrdinary(entry) else { return }
     if write, !entry.flags.contains(.dirty) { markDirty(entry.frame) }
-    markAccessed(entry.frame)
+    markAccessed(head(of: entry.frame))
   }
 }

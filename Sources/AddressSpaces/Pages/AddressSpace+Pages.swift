@@ -16,19 +16,40 @@ extension AddressSpace {
   /// Takes what lies in `start ..< end` of `area` out of the table and lets go of the pages (`zap_page_range`).
   func zap(_ area: Area, _ start: UInt64, _ end: UInt64) {
     counts.highestResident = max(counts.highestResident, counts.resident)
-    var unlocked: [FrameNumber] = []
+    splitEntries(cutBy: start, end)
+    var unlocked: [UserTable.Entry] = []
+    var lastTable = UInt64.max
     table.clear(start, end) { address, entry in
-      if letGo(area, entry), area.flags.contains(.locked) { unlocked.append(entry.frame) }
+      if entry.level == 0, address & ~hugeMask != lastTable {
+        lastTable = address & ~hugeMask
+        emptyTables.insert(lastTable)
+      }
+      if letGo(area, entry), area.flags.contains(.locked) { unlocked.append(entry) }
     }
-    for frame in unlocked { memory.unlockPage(frame) }
+    for entry in unlocked { memory.unlockPage(entry.frame, asPart: entry.level == 0) }
   }
 
   /// Whether somebody else still holds the page.
   private func letGo(_ area: Area, _ entry: UserTable.Entry) -> Bool {
-    if entry.frame == memory.zeroFrame { return false }
     if entry.showsFrames {
       memory.releaseFrames(entry)
       return false
+    }
+    if area.flags.contains(.hugeTLB) {
+      letGo(ofPoolPage: entry)
+      return false
+    }
+    if entry.level > 0 {
+      hugeEntries -= 1
+      table.pages.withdraw()
+    }
+    if memory.isZero(entry) { return false }
+    if entry.level > 0 {
+      counts.anonymousResident -= memory.hugeFrames
+      // SAFETY: a frame of this machine.
+      let isShared = unsafe memory.records[entry.frame].pointee.references > 1
+      memory.dropWhole(entry.frame)
+      return isShared
     }
     // SAFETY: a frame of this machine.
     let record = unsafe memory.records[entry.frame]
@@ -40,6 +61,7 @@ extension AddressSpace {
       countFilePage(area, by: -1)
     }
     memory.countEntry(of: entry.frame, by: -1)
+    // Locks are of huge pages, not of their parts: whether these have other holders is of no interest.
     let isShared = unsafe record.pointee.references > 1
     memory.putPage(entry.frame, cpu: memory.currentCPU)
     return isShared
@@ -53,12 +75,14 @@ extension AddressSpace {
   /// Gives every entry in the range the rights of `area` (`change_pte_range`).
   func changeRights(_ area: Area, _ start: UInt64, _ end: UInt64) {
     let flags = entryFlags(area)
+    splitEntries(cutBy: start, end)
     table.change(start, end, removing: [.present, .writable, .executable], inserting: flags)
     // Private pages that are dirty and the process's alone stay writable without a fault (`can_change_pte_writable`).
     guard area.flags.contains(.write), !area.flags.contains(.shared) else { return }
     var writable: [UInt64] = []
     table.forEach(start, end) { address, entry in
-      guard entry.flags.contains(.dirty), entry.frame != memory.zeroFrame else { return }
+      // Huge pages wait for their fault all the same.
+      guard entry.flags.contains(.dirty), entry.level == 0, entry.frame != memory.zeroFrame else { return }
       // SAFETY: a frame of this machine.
       if unsafe memory.records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive]) {
         writable.append(address)
@@ -67,8 +91,24 @@ extension AddressSpace {
     for address in writable { table.change(address, address + pageSize, removing: [], inserting: .writable) }
   }
 
-  /// MADV_FREE (`madvise_free_pte_range`): entries become clean, so that their pages can be dropped instead of kept.
+  /// MADV_FREE (`madvise_free_pte_range`): entries become clean, so that their pages can be dropped instead of kept. Huge pages that others
+  /// hold as well are left alone, and what lies behind such a page's part is (`madvise_free_huge_pmd`).
   func markLazilyFree(_ area: Area, _ start: UInt64, _ end: UInt64) {
+    var position = start
+    while position < end {
+      let next = min(end, (position & ~hugeMask) + hugeSize)
+      defer { position = next }
+      if hugeEntries > 0, let entry = table.entry(at: position), entry.level > 0, !entry.showsFrames {
+        if !memory.isZero(entry) { markHugeLazilyFree(entry, position, next) }
+        continue
+      }
+      splitParts(area, position, next)
+      markPagesLazilyFree(position, next)
+    }
+  }
+
+  private func markPagesLazilyFree(_ start: UInt64, _ end: UInt64) {
+    if start >= end { return }
     table.change(start, end, removing: [.dirty, .accessed], inserting: []) { _, entry in
       guard entry.frame != memory.zeroFrame else { return }
       // SAFETY: a frame of this machine.
@@ -77,12 +117,43 @@ extension AddressSpace {
       if unsafe record.pointee.flags.contains(.anonymous),
         unsafe record.pointee.mapCount == 1 || !record.pointee.flags.contains(.dirty)
       {
-        unsafe record.pointee.flags.insert(.lazilyFree)
-        unsafe record.pointee.flags.remove(.dirty)
-        unsafe record.pointee.flags.remove(.referenced)
-        memory.reclaimCounts.markedLazilyFree += 1
-        if unsafe record.pointee.list != .unevictable { memory.relist(entry.frame, .inactiveFile) }
+        free(lazily: entry.frame)
       }
     }
+  }
+
+  /// `madvise_free_huge_pmd`.
+  private func markHugeLazilyFree(_ entry: UserTable.Entry, _ start: UInt64, _ end: UInt64) {
+    guard let head = memory.hugeHead(of: entry.frame), let showing = memory.mappings(of: head), showing.count == 1
+    else { return }
+    if end - start < hugeSize {
+      if memory.splitPage(head) { markPagesLazilyFree(start, end) }
+      return
+    }
+    table.change(start, end, removing: [.dirty, .accessed], inserting: [])
+    free(lazily: head)
+  }
+
+  /// `mark_page_lazyfree`.
+  private func free(lazily frame: FrameNumber) {
+    // SAFETY: a frame of this machine.
+    let record = unsafe memory.records[frame]
+    unsafe record.pointee.flags.insert(.lazilyFree)
+    unsafe record.pointee.flags.remove(.dirty)
+    unsafe record.pointee.flags.remove(.referenced)
+    memory.reclaimCounts.markedLazilyFree += unsafe UInt64(memory.size(of: record.pointee))
+    if unsafe record.pointee.list != .unevictable { memory.relist(frame, .inactiveFile) }
+  }
+
+  /// Splits the huge pages of which entries of the range show parts, where nobody else shows those.
+  func splitParts(_ area: Area, _ start: UInt64, _ end: UInt64) {
+    var heads: [FrameNumber] = []
+    table.forEach(start, end) { _, entry in
+      guard entry.level == 0, memory.isOrdinary(entry), let head = memory.hugeHead(of: entry.frame), heads.last != head,
+        memory.mapCount(of: entry.frame) == 1
+      else { return }
+      heads.append(head)
+    }
+    for head in heads { memory.splitPage(head) }
   }
 }

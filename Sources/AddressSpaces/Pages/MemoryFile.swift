@@ -23,6 +23,10 @@ public final class MemoryFile: PageOwner {
   /// Pages that were promised to shared memory, and go back with it (`shmem_acct_size`); 0: each counts as it is made (`shmem_acct_block`).
   var promised: UInt64 = 0
   var countsPages: Bool { kind == .sharedMemory && promised == 0 }
+  /// The level of the pages that it is made of: 0 but in files of huge pages.
+  var pageLevel = 0
+  /// Pages of a file of huge pages that are reserved, or were before they were made (`inode_resv_map`), by their first base page.
+  var reservedPages: Set<UInt64> = []
   /// Areas and descriptors that hold the file; its pages go with the last.
   var users = 0
   /// What a regular file's disk has, by page index: whole pages. What it has not reads zero. Changed by `UserMemory.setDisk` alone.

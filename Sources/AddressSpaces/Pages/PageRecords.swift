@@ -3,11 +3,15 @@ internal import MemoryTypes
 
 /// What the memory of processes knows of a frame beyond what the frame allocator does (the part of Linux's `struct page` that faults,
 /// forks, reclaim and smaps look at). 56 bytes.
+///
+/// A huge page has the record of its first frame, its head; what its frames have of their own is `mapCount` and `exclusive`, once entries
+/// show them one by one. The others' `references` are 0, as no frame's is that is an ordinary page: by it they are known.
 @safe struct PageRecord {
-  /// How many page-table entries show the frame.
+  /// How many page-table entries show the frame by itself.
   var mapCount: UInt32 = 0
-  /// Map count, plus one while the page cache holds the frame, plus one for each who works on it (`UserMemory.pin`): a page with more
-  /// than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given back at 0.
+  /// Map count, and of a huge page all of its entries, plus one while the page cache holds the frame, plus one for each who works on it
+  /// (`UserMemory.pin`): a page with more than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given
+  /// back at 0.
   var references: UInt32 = 0
   /// The file or group that the page is of (`folio->mapping`); nil before the page is anybody's, and where it left its file.
   /// SAFETY: a file holds its pages; a group lives as long as an area that shows a page of it.
@@ -18,6 +22,8 @@ internal import MemoryTypes
   /// Where the frame lies, set with the record: the node's number and the zone's kind.
   var node: UInt16 = 0
   var zone: UInt8 = 0
+  /// How many entries show all of the huge page that begins here (`compound_mapcount`).
+  var wholeMaps: UInt32 = 0
   /// The list on which the page is, and its neighbours there plus 1; 0: none.
   var list: PageList = .none
   var newer: UInt64 = 0
@@ -39,6 +45,12 @@ internal import MemoryTypes
     static var referenced: Self { Self(rawValue: 32) }
     /// Was active once (`PG_workingset`).
     static var workingSet: Self { Self(rawValue: 64) }
+    /// The head of a huge page of private memory.
+    static var huge: Self { Self(rawValue: 128) }
+    /// The first frame of a page of a pool, in use.
+    static var pool: Self { Self(rawValue: 512) }
+    /// Entries show, or have shown, frames of this huge page one by one: their records are in use.
+    static var hasParts: Self { Self(rawValue: 256) }
   }
 }
 

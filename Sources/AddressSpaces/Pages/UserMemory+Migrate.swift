@@ -14,21 +14,35 @@ extension UserMemory {
     physical.allocation(containing: frame)?.owner ?? FrameOwner(.anonymous)
   }
 
-  /// Moves a page to where `allocate` finds a frame for it, and gives the old one back. False, with nothing changed, where there is none,
-  /// and where the page cannot be moved.
-  func migrate(_ frame: FrameNumber, _ allocate: () -> FrameNumber?) -> Bool {
+  /// Moves a page to where `allocate` finds as many frames for it, and gives the old ones back; a huge page for which there are none is split,
+  /// and its frames are moved one by one. False where there is no frame, with nothing changed, and where the page cannot be moved.
+  func migrate(_ part: FrameNumber, _ allocate: (_ isHuge: Bool) -> FrameNumber?) -> Bool {
+    let head = hugeHead(of: part)
+    let frame = head ?? part
+    let count = FrameCount(head == nil ? 1 : hugeFrames)
     // Finding a frame must neither move the page nor reclaim it.
     pin(frame)
-    let found = allocate()
+    let found = allocate(head != nil)
     unpin(frame)
-    guard let target = found else { return false }
+    guard let target = found else { return head.map { migrateParts(of: $0, allocate) } ?? false }
+    let (source, place) = (FrameRange(start: frame, count: count), FrameRange(start: target, count: count))
     let moved = migrate(frame, to: target)
-    if moved {
-      let one = FrameCount(1)
-      physical.noteMove(
-        FrameRange(start: frame, count: one), to: FrameRange(start: target, count: one), .systemCall)
+    if moved { physical.noteMove(source, to: place, .systemCall) }
+    giveBack(moved ? source : place, currentCPU)
+    return moved
+  }
+
+  /// `try_split_thp`, and what becomes of the parts.
+  private func migrateParts(of head: FrameNumber, _ allocate: (_ isHuge: Bool) -> FrameNumber?) -> Bool {
+    hugeEvents.migrationsFailed += 1
+    guard splitPage(head) else { return false }
+    hugeEvents.migrationsSplit += 1
+    var moved = true
+    for index in 0..<hugeFrames {
+      let frame = FrameNumber(head.rawValue + index)
+      // SAFETY: a frame of this machine. What nobody showed is free now.
+      if unsafe records[frame].pointee.references > 0, !migrate(frame, allocate) { moved = false }
     }
-    free(moved ? frame : target, cpu: currentCPU)
     return moved
   }
 
@@ -38,8 +52,13 @@ extension UserMemory {
     // SAFETY: frames of this machine.
     let record = unsafe records[frame].pointee
     guard let mappings = mappings(of: frame) else {
-      events.migrationsFailed += 1
+      events.migrationsFailed += UInt64(size(of: record))
+      if record.flags.contains(.huge) { hugeEvents.migrationsFailed += 1 }
       return false
+    }
+    if record.flags.contains(.huge) {
+      migrateHuge(record, frame, to: target, mappings)
+      return true
     }
     physical.copyFrames(
       FrameRange(start: frame, count: FrameCount(1)), to: FrameRange(start: target, count: FrameCount(1)))
@@ -67,6 +86,50 @@ extension UserMemory {
     unsafe records[frame].pointee = PageRecord()
     events.migrated += 1
     return true
+  }
+
+  /// The same of a huge page, its parts as they are.
+  private func migrateHuge(_ record: PageRecord, _ head: FrameNumber, to target: FrameNumber, _ mappings: [PageMapping])
+  {
+    let frames = Int(hugeFrames)
+    physical.copyFrames(
+      FrameRange(start: head, count: FrameCount(hugeFrames)),
+      to: FrameRange(start: target, count: FrameCount(hugeFrames)))
+    let list = record.list
+    let unmapped = unmappedParts.removeValue(forKey: head)
+    func countAll(_ page: FrameNumber, by sign: Int) {
+      count(page) {
+        if record.wholeMaps > 0 { $0.huge += sign * frames }
+        $0.unmapped += sign * (unmapped ?? 0)
+      }
+    }
+    delist(head)
+    countAll(head, by: -1)
+    var moved = record
+    moved.list = .none
+    moved.newer = 0
+    moved.older = 0
+    begin(target, moved)
+    for index in 1..<hugeFrames where record.flags.contains(.hasParts) {
+      // SAFETY: frames of this machine.
+      let part = unsafe records[FrameNumber(head.rawValue + index)]
+      unsafe records[FrameNumber(target.rawValue + index)].pointee = unsafe part.pointee
+      unsafe part.pointee = PageRecord()
+    }
+    // SAFETY: a frame of this machine.
+    unsafe records[head].pointee = PageRecord()
+    countAll(target, by: 1)
+    enlist(target, list)
+    if let unmapped {
+      unmappedParts[target] = unmapped
+      splitQueue.append(target)
+    }
+    for mapping in mappings {
+      let frame = FrameNumber(target.rawValue + mapping.entry.frame.rawValue - head.rawValue)
+      mapping.space.table.replace(mapping.address, frame, mapping.entry.flags, level: mapping.entry.level)
+    }
+    events.migrated += UInt64(frames)
+    hugeEvents.migrated += 1
   }
 
   /// Whether an allocation is a page that is locked in memory.
@@ -104,12 +167,14 @@ extension UserMemory {
     let record = unsafe records[frame].pointee
     guard unsafe record.owner != nil else { return nil }
     let found = areasShowing(frame)
+    if record.flags.contains(.huge) { return found.count == Int(record.references) ? found : nil }
     let cached: UInt32 = record.flags.contains(.anonymous) ? 0 : 1
     return found.count == record.mapCount && record.references == record.mapCount + cached ? found : nil
   }
 
-  /// The entries that show a page, as far as they are made.
+  /// The entries that show a page, as far as they are made; of a huge page those that show any of it.
   func areasShowing(_ frame: FrameNumber) -> [PageMapping] {
+    if let head = hugeHead(of: frame) { return areasShowing(huge: head) }
     // SAFETY: a frame of this machine.
     let record = unsafe records[frame].pointee
     var found: [PageMapping] = []
@@ -120,6 +185,31 @@ extension UserMemory {
         guard let entry = area.space.table.entry(at: address), entry.frame == frame, entry.level == 0 else { continue }
         found.append(PageMapping(space: area.space, area: area, address: address, entry: entry))
         if found.count == record.mapCount { break }
+      }
+    }
+    return found
+  }
+
+  private func areasShowing(huge head: FrameNumber) -> [PageMapping] {
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[head].pointee
+    var found: [PageMapping] = []
+    guard let owner = unsafe record.owner else { return [] }
+    for area in owner.areas {
+      let first = max(record.index, area.pageOffset)
+      let end = min(record.index + hugeFrames, area.pageOffset &+ area.size >> pageShift)
+      var index = first
+      while index < end {
+        let address = area.start + (index - area.pageOffset) << pageShift
+        let entry = area.space.table.entry(at: address)
+        index += 1
+        guard var entry, entry.frame.rawValue == head.rawValue + (index - 1 - record.index) else { continue }
+        if entry.level > 0 {
+          entry.frame = head
+          found.append(PageMapping(space: area.space, area: area, address: address & ~(hugePageSize - 1), entry: entry))
+          break
+        }
+        found.append(PageMapping(space: area.space, area: area, address: address, entry: entry))
       }
     }
     return found

@@ -76,8 +76,14 @@ extension UserMemory {
 
   /// Keeps a page where it is while somebody works on it and allocates meanwhile; `unpin` ends that.
   func pin(_ frame: FrameNumber) {
-    // SAFETY: a frame of this machine.
-    if frame != zeroFrame { unsafe records[frame].pointee.references += 1 }
+    if frame == zeroFrame { return }
+    // SAFETY: frames of this machine.
+    let record = unsafe records[frame]
+    if unsafe record.pointee.references == 0, let head = hugeHead(of: frame) {
+      unsafe records[head].pointee.references += 1
+    } else {
+      unsafe record.pointee.references += 1
+    }
   }
 
   func unpin(_ frame: FrameNumber) {
@@ -85,7 +91,9 @@ extension UserMemory {
   }
 
   /// Whether an entry shows a page that is counted, moved and dropped like any other (`vm_normal_page`).
-  func isOrdinary(_ entry: UserTable.Entry) -> Bool { entry.frame != zeroFrame && !entry.showsFrames }
+  func isOrdinary(_ entry: UserTable.Entry) -> Bool {
+    !isZero(entry) && !entry.showsFrames && (entry.level == 0 || poolHead(entry) == nil)
+  }
 
   /// One entry more or less shows a page.
   func countEntry(of frame: FrameNumber, by change: Int) {
@@ -94,8 +102,11 @@ extension UserMemory {
     let old = unsafe record.pointee.mapCount
     let new = UInt32(Int(old) + change)
     unsafe record.pointee.mapCount = new
-    if unsafe (old == 0) != (new == 0) && !record.pointee.flags.contains(.anonymous) {
+    if (old == 0) == (new == 0) { return }
+    if unsafe !record.pointee.flags.contains(.anonymous) {
       count(frame) { $0.mapped += change }
+    } else if new == 0, let head = hugeHead(of: frame), unsafe records[head].pointee.wholeMaps == 0 {
+      noteUnmapped(head, 1)
     }
   }
 
@@ -105,8 +116,13 @@ extension UserMemory {
 
   /// One holder less; the frame goes back with the last.
   func putPage(_ frame: FrameNumber, cpu: CPUID) {
-    // SAFETY: a frame of this machine.
+    // SAFETY: frames of this machine.
     let record = unsafe records[frame]
+    if let head = hugeHead(of: frame) {
+      unsafe records[head].pointee.references -= 1
+      if unsafe records[head].pointee.references == 0 { freeHuge(head) }
+      return
+    }
     unsafe record.pointee.references -= 1
     if unsafe record.pointee.references > 0 { return }
     clearDirty(frame)
@@ -167,7 +183,15 @@ extension UserMemory {
         space.zap(area, start, start + (end - first) << pageShift)
       }
     }
-    for index in file.cachedIndices where range.contains(index) { removeFromCache(file, index) }
+    for index in file.cachedIndices where range.contains(index) {
+      if file.kind != .hugePages {
+        removeFromCache(file, index)
+      } else {
+        // The reservation goes with the page.
+        file.reservedPages.remove(index)
+        removePoolPage(file, index)
+      }
+    }
   }
 
   /// MADV_WILLNEED on a file: its first 128 KiB (VM_READAHEAD_PAGES) are read ahead of their use (`force_page_cache_ra`). Memory of shared

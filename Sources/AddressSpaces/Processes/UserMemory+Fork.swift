@@ -83,6 +83,11 @@ extension UserMemory {
         }
       }
     }
+    // Where the parent has a table for such an area the child gets one, entries or not.
+    for table in parent.emptyTables {
+      guard let copy = child.areas.first(overlapping: table, table + hugePageSize) else { continue }
+      if copy.links.group != nil { child.emptyTables.insert(table) }
+    }
   }
 
   /// `copy_pte_range`; false where no frame is left for a table.
@@ -97,12 +102,29 @@ extension UserMemory {
       guard let entry = parent.table.entry(at: address) else { continue }
       var flags = entry.flags.subtracting(.accessed)
       if area.flags.contains(.shared) { flags.remove(.dirty) }
-      // What somebody else holds needs no pin, and is not to be given back.
-      if !entry.showsFrames { pin(entry.frame) }
+      if area.flags.contains(.hugeTLB) {
+        do throws(MemoryError) { try child.table.enter(address, entry, flags, process.cpu) } catch {
+          failed = true
+          break
+        }
+        countPoolEntry(FrameRange(start: entry.frame, count: FrameCount(format.basePages(level: entry.level))), by: 1)
+        child.counts.hugeTLB += format.basePages(level: entry.level)
+        continue
+      }
+      // What somebody else holds, and zeros, need no pin, and are not to be given back.
+      let isOrdinary = isOrdinary(entry)
+      let isHuge = entry.level > 0 && !entry.showsFrames
+      if isOrdinary { pin(entry.frame) }
       do throws(MemoryError) {
-        try child.table.enter(address, entry, flags, process.cpu)
+        if isHuge { try child.table.pages.deposit(cpu: process.cpu) }
+        do throws(MemoryError) {
+          try child.table.enter(address, entry, flags, process.cpu)
+        } catch {
+          if isHuge { child.table.pages.withdraw() }
+          throw error
+        }
       } catch {
-        if !entry.showsFrames { unpin(entry.frame) }
+        if isOrdinary { unpin(entry.frame) }
         failed = true
         break
       }
@@ -110,9 +132,19 @@ extension UserMemory {
         retainFrames(entry)
         continue
       }
-      if entry.frame == zeroFrame { continue }
+      if isHuge { child.hugeEntries += 1 }
+      if !isOrdinary {
+        if isHuge { _ = hugeZeroPage(for: child) }
+        continue
+      }
       // SAFETY: a frame of this machine. The pin is the entry's reference from here on.
       let record = unsafe records[entry.frame]
+      if isHuge {
+        countWhole(entry.frame, by: 1)
+        unsafe record.pointee.flags.remove(.exclusive)
+        child.counts.anonymousResident += hugeFrames
+        continue
+      }
       countEntry(of: entry.frame, by: 1)
       if unsafe record.pointee.flags.contains(.anonymous) {
         unsafe record.pointee.flags.remove(.exclusive)
@@ -133,6 +165,7 @@ extension UserMemory {
   }
 
   func tearDown(_ space: AddressSpace) {
+    releaseHugeZero(of: space)
     // CPUs that have the space loaded leave it first: what follows needs no flush.
     mmu.detach(space.table.pages, from: currentCPU)
     while let area = space.areas.lowest {

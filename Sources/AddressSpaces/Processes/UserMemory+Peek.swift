@@ -58,7 +58,8 @@ extension UserMemory {
       if let entry = space.table.entry(at: page) {
         // SAFETY: a frame of this machine.
         let isOwn =
-          unsafe isOrdinary(entry) && records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive])
+          unsafe isOrdinary(entry)
+          && records[head(of: entry.frame)].pointee.flags.isSuperset(of: [.anonymous, .exclusive])
         if !write || entry.flags.contains(.writable) || isOwn {
           touch(entry, write: write)
           return entry.frame

@@ -42,6 +42,25 @@ public final class UserMemory {
   public private(set) var nodesWithMemory = NodeMask([])
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
   let homeNodes: [CPUID: NodeID]
+  /// What governs transparent huge pages.
+  public var transparent: HugePageSettings
+  public internal(set) var hugeEvents = HugePageEvents()
+  /// What reads of untouched huge pages show, once one was read, and how many spaces hold it.
+  var hugeZero: FrameRange?
+  var hugeZeroUsers = 0
+  /// Huge pages, by their heads, of which entries no longer show all, and how many frames those are.
+  var unmappedParts: [FrameNumber: Int] = [:]
+  /// These in the order in which they came to be so; those that are no longer are passed over.
+  var splitQueue: [FrameNumber] = []
+  /// Where khugepaged looks next.
+  var collapseCursor: (pid: ProcessID, address: UInt64) = (ProcessID(0), 0)
+  /// The pools of huge pages.
+  public var hugePools: HugePools
+  public internal(set) var hugePoolEvents = HugePoolEvents()
+  private var lastHugeFileNumber: UInt64 = 0
+  /// Files of huge pages whose last holder is gone in the midst of an mmap call: they go when it ends (`____fput`).
+  var heldFiles: [MemoryFile] = []
+  var holdsFiles = false
   /// In bytes: `sys/kernel/debug/fault_around_bytes`.
   public private(set) var faultAroundBytes: UInt64 = 65536
   public internal(set) var events = Events()
@@ -103,6 +122,8 @@ public final class UserMemory {
     random = SplitMix64(seed: settings.seed)
     let frames = physical.bytes.reach.rawValue >> kernelTable.format.pageShift
     records = PageRecords(frames: frames)
+    hugePools = HugePools(pageSizes: kernelTable.format.pageSizes, nodes: physical.nodes)
+    transparent = HugePageSettings(pagesPerHugePage: kernelTable.format.basePages(level: 1))
     lists = Array(repeating: NodeLists(), count: (physical.nodes.last?.rawValue ?? 0) + 1)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
@@ -254,15 +275,20 @@ public final class UserMemory {
     return file
   }
 
-  func makeHugeFile(size: UInt64, reserve: Bool) throws(CallError) -> MemoryFile {
-    // No pool holds huge pages until one is asked for (`nr_hugepages` 0): what is reserved must be there.
-    throw .outOfMemory
+  /// A file of huge pages of a level for MAP_HUGETLB (`hugetlb_file_setup`), held by the caller until it is dropped.
+  func makeHugeFile(size: UInt64, level: Int) -> MemoryFile {
+    lastHugeFileNumber += 1
+    let file = MemoryFile(kind: .hugePages, number: lastHugeFileNumber, path: "/anon_hugepage (deleted)", size: size)
+    file.pageLevel = level
+    file.users = 1
+    return file
   }
 
   /// One user less; with the last the file's pages go.
   func drop(_ file: MemoryFile) {
     file.users -= 1
     if file.users > 0 { return }
+    if file.kind == .hugePages { return holdsFiles ? heldFiles.append(file) : dropHugeFile(file) }
     for index in file.cachedIndices { removeFromCache(file, index) }
     diskPages -= file.disk.count
     uncommit(pages: file.promised)

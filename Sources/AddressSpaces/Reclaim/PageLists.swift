@@ -34,6 +34,10 @@ public struct PageUse: Sendable {
   public internal(set) var shared = 0
   /// Pages of files that their disks do not have yet.
   public internal(set) var dirty = 0
+  /// Frames of private huge pages that an entry shows as a whole (NR_ANON_THPS).
+  public internal(set) var huge = 0
+  /// Frames of private huge pages that no entry shows: they come free when the page is split.
+  public internal(set) var unmapped = 0
 
   public subscript(_ list: PageList) -> Int { listed[Int(list.rawValue)] }
 
@@ -42,6 +46,8 @@ public struct PageUse: Sendable {
     a.mapped += b.mapped
     a.shared += b.shared
     a.dirty += b.dirty
+    a.huge += b.huge
+    a.unmapped += b.unmapped
   }
 }
 
@@ -130,7 +136,7 @@ extension UserMemory {
     }
     if atTail || old == 0 { lists[node].tails[index] = link }
     if !atTail || old == 0 { lists[node].heads[index] = link }
-    unsafe lists[node].uses[Int(record.pointee.zone)].listed[index] += 1
+    unsafe lists[node].uses[Int(record.pointee.zone)].listed[index] += size(of: record.pointee)
   }
 
   /// Takes a page off its list, if it is on one.
@@ -151,7 +157,7 @@ extension UserMemory {
     } else {
       unsafe records[FrameNumber(older - 1)].pointee.newer = newer
     }
-    unsafe lists[node].uses[Int(record.pointee.zone)].listed[index] -= 1
+    unsafe lists[node].uses[Int(record.pointee.zone)].listed[index] -= size(of: record.pointee)
     unsafe record.pointee.list = .none
     unsafe record.pointee.newer = 0
     unsafe record.pointee.older = 0
@@ -180,24 +186,25 @@ extension UserMemory {
 
   // MARK: Locked pages
 
-  /// A page of an area that is locked in memory is not to be reclaimed (`mlock_folio`).
-  func lockPage(_ frame: FrameNumber) {
-    if frame == zeroFrame { return }
+  /// A page of an area that is locked in memory is not to be reclaimed (`mlock_folio`). `asPart`: one entry shows no more than the frame; where
+  /// that is one of a huge page's, the page is left alone (`mlock_vma_page`).
+  func lockPage(_ frame: FrameNumber, asPart: Bool = true) {
+    if frame == zeroFrame || asPart && hugeHead(of: frame) != nil { return }
     // SAFETY: a frame of this machine.
     if unsafe records[frame].pointee.list == .unevictable { return }
     relist(frame, .unevictable)
-    events.locked += 1
+    events.locked += unsafe UInt64(size(of: records[frame].pointee))
   }
 
   /// An area that showed a page is no longer locked, or shows it no longer: unless another one holds it, the page can be reclaimed again
   /// (`munlock_folio`).
-  func unlockPage(_ frame: FrameNumber) {
-    if frame == zeroFrame { return }
+  func unlockPage(_ frame: FrameNumber, asPart: Bool = true) {
+    if frame == zeroFrame || asPart && hugeHead(of: frame) != nil { return }
     // SAFETY: a frame of this machine.
     guard unsafe records[frame].pointee.list == .unevictable else { return }
     if areasShowing(frame).contains(where: { $0.area.flags.contains(.locked) }) { return }
     relist(frame, list(for: frame, isActive: false))
-    events.unlocked += 1
+    events.unlocked += unsafe UInt64(size(of: records[frame].pointee))
   }
 
   // MARK: Dirty pages
@@ -205,7 +212,8 @@ extension UserMemory {
   /// A page was written to (`folio_mark_dirty`): a file's waits for its disk from now on.
   @inline(__always) func markDirty(_ frame: FrameNumber) {
     // SAFETY: a frame of this machine.
-    let record = unsafe records[frame]
+    var record = unsafe records[frame]
+    if unsafe record.pointee.references == 0, let head = hugeHead(of: frame) { unsafe record = records[head] }
     if unsafe record.pointee.flags.contains(.dirty) { return }
     unsafe record.pointee.flags.insert(.dirty)
     if unsafe record.pointee.flags.contains(.fileCache) {

@@ -36,7 +36,7 @@ extension UserMemory {
       balance(node, batch: 32)
       guard let frame = oldest(node, .inactiveFile) else { break }
       left -= 1
-      if shrink(frame, order) { freed += 1 }
+      freed += shrink(frame, order)
     }
     return freed
   }
@@ -77,30 +77,35 @@ extension UserMemory {
     var used = 0
     for mapping in showing where mapping.entry.flags.contains(.accessed) {
       used += 1
-      mapping.space.table.forgetUse(mapping.address)
+      mapping.space.table.forgetUse(mapping.address, level: mapping.entry.level)
     }
     return used
   }
 
-  /// One page of the inactive list: freed, or put elsewhere (`shrink_folio_list`).
-  private func shrink(_ frame: FrameNumber, _ order: ReclaimOrder) -> Bool {
+  /// One page of the inactive list: freed, or put elsewhere (`shrink_folio_list`). How many frames came free.
+  private func shrink(_ frame: FrameNumber, _ order: ReclaimOrder) -> Int {
     // SAFETY: a frame of this machine.
     let record = unsafe records[frame]
+    let size = unsafe self.size(of: record.pointee)
     if unsafe record.pointee.zone > order.highest.rawValue {
-      reclaimCounts.skipped[unsafe Int(record.pointee.zone)] += 1
+      reclaimCounts.skipped[unsafe Int(record.pointee.zone)] += UInt64(size)
       relist(frame, .inactiveFile)
-      return false
+      return 0
     }
-    if order.isKswapd { reclaimCounts.scannedByKswapd += 1 } else { reclaimCounts.scannedDirectly += 1 }
+    if order.isKswapd {
+      reclaimCounts.scannedByKswapd += UInt64(size)
+    } else {
+      reclaimCounts.scannedDirectly += UInt64(size)
+    }
     guard let showing = mappings(of: frame) else {
       // Somebody works on it.
-      reclaimCounts.rotated += 1
+      reclaimCounts.rotated += UInt64(size)
       relist(frame, .inactiveFile)
-      return false
+      return 0
     }
     if showing.contains(where: { $0.area.flags.contains(.locked) }) {
       relist(frame, .unevictable)
-      return false
+      return 0
     }
     let used = forgetUse(showing)
     let isAnonymous = unsafe record.pointee.flags.contains(.anonymous)
@@ -110,11 +115,11 @@ extension UserMemory {
       unsafe record.pointee.flags.insert(.referenced)
       let isCode = showing.contains { $0.area.flags.contains(.execute) }
       if again || used > 1 || isCode { activate(frame) } else { relist(frame, .inactiveFile) }
-      return false
+      return 0
     }
     if !showing.isEmpty, !order.mayUnmap {
       relist(frame, .inactiveFile)
-      return false
+      return 0
     }
     let wasWritten =
       unsafe record.pointee.flags.contains(.dirty) || showing.contains { $0.entry.flags.contains(.dirty) }
@@ -123,14 +128,17 @@ extension UserMemory {
         // Written since it was freed lazily: ordinary memory again.
         unsafe record.pointee.flags.remove(.lazilyFree)
         relist(frame, list(for: frame, isActive: true))
-        return false
+        return 0
       }
-      for mapping in showing { mapping.space.zap(mapping.area, mapping.address, mapping.address + 1 << pageShift) }
-      reclaimCounts.lazilyFreed += 1
-      count(stolen: order)
-      return true
+      for mapping in showing {
+        mapping.space.zap(
+          mapping.area, mapping.address, mapping.address + format.pageSize(level: mapping.entry.level).rawValue)
+      }
+      reclaimCounts.lazilyFreed += UInt64(size)
+      count(stolen: order, size)
+      return size
     }
-    guard let file = unsafe record.pointee.owner as? MemoryFile else { return false }
+    guard let file = unsafe record.pointee.owner as? MemoryFile else { return 0 }
     let index = unsafe record.pointee.index
     for mapping in showing { mapping.space.zap(mapping.area, mapping.address, mapping.address + 1 << pageShift) }
     if unsafe record.pointee.flags.contains(.dirty) {
@@ -138,12 +146,16 @@ extension UserMemory {
       writeBack(file, index)
     }
     evict(file, index)
-    count(stolen: order)
-    return true
+    count(stolen: order, 1)
+    return 1
   }
 
-  private func count(stolen order: ReclaimOrder) {
-    if order.isKswapd { reclaimCounts.stolenByKswapd += 1 } else { reclaimCounts.stolenDirectly += 1 }
+  private func count(stolen order: ReclaimOrder, _ frames: Int) {
+    if order.isKswapd {
+      reclaimCounts.stolenByKswapd += UInt64(frames)
+    } else {
+      reclaimCounts.stolenDirectly += UInt64(frames)
+    }
   }
 
   func activate(_ frame: FrameNumber) {

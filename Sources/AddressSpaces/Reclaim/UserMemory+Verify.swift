@@ -18,8 +18,9 @@ extension UserMemory {
             differences.append("page \(frame) is not what list \(list) of node \(node) says")
             break
           }
-          found[Int(record.zone)].listed[Int(list.rawValue)] += 1
+          found[Int(record.zone)].listed[Int(list.rawValue)] += size(of: record)
           count(record, &found[Int(record.zone)])
+          if record.flags.contains(.huge) { count(huge: frame, record, &found[Int(record.zone)], &differences) }
           newer = next
           next = record.older
         }
@@ -39,6 +40,32 @@ extension UserMemory {
     return differences
   }
 
+  /// A huge page's parts, and who shows them.
+  private func count(
+    huge head: FrameNumber, _ record: PageRecord, _ use: inout PageUse, _ differences: inout [String]
+  ) {
+    if record.wholeMaps > 0 { use.huge += Int(hugeFrames) }
+    var entries = UInt64(record.wholeMaps)
+    var unmapped = 0
+    for index in 0..<hugeFrames {
+      // SAFETY: a frame of this machine.
+      let part = unsafe records[FrameNumber(head.rawValue + index)].pointee
+      entries += UInt64(part.mapCount)
+      if part.mapCount == 0, record.wholeMaps == 0 { unmapped += 1 }
+    }
+    use.unmapped += unmapped
+    if entries != UInt64(record.references) {
+      differences.append("huge page \(head) has \(record.references) holders, and \(entries) entries")
+    }
+    if unmapped != unmappedParts[head] ?? 0 {
+      differences.append("huge page \(head) counts \(unmappedParts[head] ?? 0) frames unmapped, and \(unmapped) are")
+    }
+    let allocation = physical.allocation(containing: head)
+    if allocation?.range != FrameRange(start: head, count: FrameCount(hugeFrames)) {
+      differences.append("huge page \(head) is no allocation of its size")
+    }
+  }
+
   private func count(_ record: PageRecord, _ use: inout PageUse) {
     if record.flags.contains(.anonymous) { return }
     if record.mapCount > 0 { use.mapped += 1 }
@@ -51,7 +78,8 @@ extension UserMemory {
     }
     let all = [
       ("mapped", found.mapped, counted.mapped), ("shared", found.shared, counted.shared),
-      ("dirty", found.dirty, counted.dirty),
+      ("dirty", found.dirty, counted.dirty), ("huge", found.huge, counted.huge),
+      ("unmapped in huge pages", found.unmapped, counted.unmapped),
     ]
     for (what, have, count) in all where have != count {
       differences.append("\(place): \(count) pages are counted \(what), and \(have) are")

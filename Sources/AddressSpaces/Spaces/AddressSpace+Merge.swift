@@ -82,6 +82,8 @@ extension AddressSpace {
   /// `__vma_adjust` without an area to insert: gives `area` the bounds `start ..< end`, removing or cutting the neighbours it grows over.
   private func adjust(_ area: Area, _ start: UInt64, _ end: UInt64, _ pageOffset: UInt64, growing: Area) {
     areasChanged()
+    splitEntry(cutBy: start)
+    splitEntry(cutBy: end)
     var area = area
     guard var next = areas.first(endingAbove: area.end) else {
       areas.resize(area, start: start, end: end)
@@ -137,6 +139,8 @@ extension AddressSpace {
   /// Grows `area` to `start ..< end`, over `next` where it ends with it (`vma_expand`).
   func expand(_ area: Area, _ start: UInt64, _ end: UInt64, _ pageOffset: UInt64, next: Area?) {
     areasChanged()
+    splitEntry(cutBy: start)
+    splitEntry(cutBy: end)
     var swallowed: Area?
     if let next, next !== area, end == next.end {
       swallowed = next
@@ -150,6 +154,7 @@ extension AddressSpace {
 
   /// Drops what an area that left the index holds: its groups and its file.
   func release(_ area: Area) {
+    unreserve(area)
     area.links.unlink()
     area.leaveFile()
     if let file = area.file { memory.drop(file) }
@@ -169,6 +174,7 @@ extension AddressSpace {
   func split(_ area: Area, at address: UInt64, newBelow: Bool) throws(CallError) -> Area {
     if address & (entrySize(of: area) - 1) != 0 { throw .invalid }
     areasChanged()
+    splitEntry(cutBy: address)
     let fresh = area.duplicated()
     let offset = area.pageOffset &+ (address - area.start) >> pageShift
     if newBelow {
@@ -186,7 +192,7 @@ extension AddressSpace {
 
   /// The size of the pages at whose edges an area can be cut, in bytes.
   func entrySize(of area: Area) -> UInt64 {
-    area.flags.contains(.hugeTLB) ? memory.hugePageSize : memory.format.pageSize(level: area.pageLevel).rawValue
+    memory.format.pageSize(level: area.pageLevel).rawValue
   }
 
   /// `split_vma`: ENOMEM where `max_map_count` areas are there already.

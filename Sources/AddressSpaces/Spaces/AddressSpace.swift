@@ -15,6 +15,13 @@ public final class AddressSpace {
   public internal(set) var counts = Counts()
   /// The processes that use the space; it is torn down with the last.
   var users = 1
+  /// Entries in the table that show a transparent huge page, the one of zeros included; a table is put aside for each.
+  var hugeEntries = 0
+  /// Where Linux has a table of base pages without an entry: by the address at which it begins. Such tables go here, but in Linux they go
+  /// with the last area that they are for, and no fault brings a huge page there before.
+  var emptyTables: Set<UInt64> = []
+  /// Whether the space holds the huge page of zeros.
+  var holdsHugeZero = false
   /// The area that was found last: most accesses hit it again. Dropped by every change of areas.
   var lastFound: Area?
 
@@ -28,6 +35,8 @@ public final class AddressSpace {
     public var anonymousResident: UInt64 = 0
     public var fileResident: UInt64 = 0
     public var sharedResident: UInt64 = 0
+    /// Of pools of huge pages; resident sizes do not have them (`hugetlb_usage`).
+    public var hugeTLB: UInt64 = 0
     public var highestTotal: UInt64 = 0
     public var highestResident: UInt64 = 0
     public var resident: UInt64 { anonymousResident + fileResident + sharedResident }

@@ -76,12 +76,6 @@ extension UserMemory {
     }
   }
 
-  private func giveBack(_ frame: FrameRange, _ cpu: CPUID) {
-    do throws(MemoryError) { try physical.free(frame, cpu: cpu) } catch {
-      preconditionFailure("a kernel stack's frame could not be given back: \(error)")
-    }
-  }
-
   /// Frames of kernel stacks on a node.
   public func kernelStackFrames(of node: NodeID) -> Int { kernelStacks.frames[node] ?? 0 }
 }

@@ -44,10 +44,21 @@ final class UserTable {
     try pages.map(VirtualAddress(address), to: frames, flags: flags, sizes: .exactly(level: level), cpu: cpu)
   }
 
-  /// Exchanges what a page leads to.
-  func replace(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags) {
-    settle { () throws(MemoryError) in try pages.replace(VirtualAddress(address), with: frame, flags: flags) }
+  /// Exchanges what a page leads to, one of `level` to as many frames.
+  func replace(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, level: Int = 0) {
+    settle { () throws(MemoryError) in
+      if level > 0 { return pages.replace(VirtualAddress(address), with: frame, flags: flags, level: level) }
+      return try pages.replace(VirtualAddress(address), with: frame, flags: flags)
+    }
   }
+
+  /// Splits the huge page at `address` into base pages, in the table that was put aside for it; all of them show `frame` where one is given.
+  func splitHuge(_ address: UInt64, onto frame: FrameNumber? = nil) {
+    settle { () throws(MemoryError) in pages.splitIntoDeposit(VirtualAddress(address), onto: frame) }
+  }
+
+  /// Whether there is a table of base pages for `address`.
+  func hasTable(at address: UInt64) -> Bool { pages.endLevel(at: VirtualAddress(address)) == 0 }
 
   /// Removes and inserts flags of every entry in the range; each is shown as it was before.
   func change(
@@ -62,9 +73,10 @@ final class UserTable {
   }
 
   /// Makes a page look unused. CPUs that hold the translation may go on: it allows no less than before.
-  func forgetUse(_ address: UInt64) {
+  func forgetUse(_ address: UInt64, level: Int) {
+    let size = pages.format.pageSize(level: level).rawValue
     do throws(MemoryError) {
-      try pages.change(range(address, address + 1 << shift), removing: .accessed, inserting: []) { _ in }.withoutCPUs()
+      try pages.change(range(address, address + size), removing: .accessed, inserting: []) { _ in }.withoutCPUs()
     } catch { preconditionFailure("\(error)") }
   }
 

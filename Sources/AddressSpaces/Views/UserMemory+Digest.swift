@@ -26,7 +26,18 @@ extension UserMemory {
     ])
     digest.add(counts.skipped)
     add(limits, to: &digest)
+    addHugePages(to: &digest)
     mmu.addState(to: &digest)
+  }
+
+  private func addHugePages(to digest: inout StateDigest) {
+    // Settings and counts, in the order of their declaration.
+    digest.add("\(transparent) \(hugeEvents) \(hugePoolEvents)")
+    digest.add([hugeZero?.start.rawValue ?? 0, UInt64(hugeZeroUsers), collapseCursor.address])
+    digest.add(Int(collapseCursor.pid.rawValue))
+    for (head, parts) in unmappedParts.sorted(by: { $0.key < $1.key }) { digest.add([head.rawValue, UInt64(parts)]) }
+    digest.add(splitQueue.map(\.rawValue))
+    hugePools.addState(to: &digest)
   }
 
   /// Numbers for what pages belong to, in the order in which the walk comes to them.
@@ -57,11 +68,15 @@ extension UserMemory {
     let counts = space.counts
     digest.add([
       counts.total, counts.data, counts.executable, counts.stack, counts.locked, counts.anonymousResident,
-      counts.fileResident, counts.sharedResident, counts.highestTotal, counts.highestResident,
+      counts.fileResident, counts.sharedResident, counts.hugeTLB, counts.highestTotal, counts.highestResident,
     ])
+    digest.add([space.hugeEntries, space.holdsHugeZero ? 1 : 0])
+    digest.add(space.emptyTables.sorted())
     space.forEachArea { area in
       digest.add([area.start, area.end, area.flags.rawValue, area.pageOffset, area.file?.number ?? 0])
       add(area.policy, to: &digest)
+      digest.add([area.pageLevel, area.hasLostPages ? 1 : 0])
+      digest.add(area.reserves?.used.sorted() ?? [])
       for group in area.links.chain { digest.add([owners.number(group), group.activeAreas, group.children]) }
       digest.add(area.links.group.map { owners.number($0) } ?? 0)
     }
@@ -77,6 +92,7 @@ extension UserMemory {
   private func add(_ file: MemoryFile, _ owners: inout Owners, to digest: inout StateDigest) {
     digest.add(file.path)
     digest.add([file.number, file.size, UInt64(file.users), UInt64(owners.number(file))])
+    digest.add(file.reservedPages.sorted())
     for index in file.cachedIndices { digest.add([index, file.page(index)?.rawValue ?? 0]) }
     for (index, bytes) in file.disk.sorted(by: { $0.key < $1.key }) {
       digest.add(index)
@@ -105,7 +121,8 @@ extension UserMemory {
     records.forEachInUse { frame, record in
       let owner = unsafe record.owner.map { owners.numbers[ObjectIdentifier($0)] ?? 0 } ?? -1
       digest.add([
-        frame, UInt64(record.mapCount), UInt64(record.references), record.index, UInt64(record.flags.rawValue),
+        frame, UInt64(record.mapCount), UInt64(record.references), UInt64(record.wholeMaps), record.index,
+        UInt64(record.flags.rawValue),
         UInt64(record.list.rawValue), record.newer, record.older,
       ])
       digest.add(owner)

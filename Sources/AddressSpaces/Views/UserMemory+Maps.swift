@@ -14,13 +14,13 @@ extension UserMemory {
     var text = ""
     process.space.areas.forEach { area in
       var statistics = AreaStatistics()
-      gather(area, of: process.space, into: &statistics)
+      gather(area, of: process.space, into: &statistics, forSmaps: true)
       text += mapsLine(area, process)
       text += field("Size", area.size >> 10)
       text += field("KernelPageSize", pageSize(of: area) >> 10)
       text += field("MMUPageSize", pageSize(of: area) >> 10)
       for (name, value) in statistics.fields(rolledUp: false) { text += field(name, value) }
-      text += "THPeligible:    0\n"
+      text += "THPeligible:    \(process.space.mayHaveHugePages(area, for: .smaps) ? 1 : 0)\n"
       text += "VmFlags: "
       for (flag, mnemonic) in AreaFlags.mnemonics where area.flags.contains(flag) { text += mnemonic + " " }
       text += "\n"
@@ -30,7 +30,7 @@ extension UserMemory {
 
   public func smapsRollup(_ process: Process) -> String {
     var statistics = AreaStatistics()
-    process.space.areas.forEach { gather($0, of: process.space, into: &statistics) }
+    process.space.areas.forEach { gather($0, of: process.space, into: &statistics, forSmaps: true) }
     let start = process.space.areas.lowest?.start ?? 0
     let end = process.space.areas.highest?.end ?? 0
     var text = line(start, end, "---p", offset: 0, device: "00:00", number: 0, name: "[rollup]")
@@ -147,11 +147,19 @@ extension UserMemory {
     var bits: UInt64 = area.flags.contains(.softDirty) ? 1 << 55 : 0
     guard let entry = process.space.table.entry(at: address) else { return bits }
     bits |= 1 << 63 | entry.frame.rawValue
-    if !isOrdinary(entry) { return bits }
+    if area.flags.contains(.hugeTLB) {
+      let size = format.pageSize(level: entry.level).rawValue
+      // SAFETY: a frame of this machine.
+      let record = unsafe records[FrameNumber(entry.frame.rawValue - (address & (size - 1)) >> pageShift)].pointee
+      if !record.flags.contains(.anonymous) { bits |= 1 << 61 }
+      return record.wholeMaps == 1 ? bits | 1 << 56 : bits
+    }
+    // The huge page of zeros is nobody's private memory; the frame of zeros is no page at all (`vm_normal_page`).
+    if !isOrdinary(entry) { return entry.level > 0 && isZero(entry) ? bits | 1 << 61 : bits }
     // SAFETY: a frame of this machine.
-    let record = unsafe records[entry.frame].pointee
+    let record = unsafe records[head(of: entry.frame)].pointee
     if !record.flags.contains(.anonymous) { bits |= 1 << 61 }
-    if record.mapCount == 1 { bits |= 1 << 56 }
+    if mapCount(of: entry.frame) == 1 { bits |= 1 << 56 }
     return bits
   }
 }

@@ -19,7 +19,7 @@ extension UserMemory {
       }
       space.table.change(area.start, area.end, removing: .accessed, inserting: []) { _, entry in
         // SAFETY: a frame of this machine.
-        if isOrdinary(entry) { unsafe records[entry.frame].pointee.flags.remove(.referenced) }
+        if isOrdinary(entry) { unsafe records[head(of: entry.frame)].pointee.flags.remove(.referenced) }
       }
     }
   }

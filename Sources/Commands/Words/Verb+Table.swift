@@ -5,8 +5,9 @@ extension Verb {
   /// The words of the language, in the order in which `help` lists them.
   static let all: [Verb] =
     [
-      help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, spawn, check,
-      reset,
+      help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, spawn,
+      khugepaged,
+      check, reset,
     ] + files
 
   /// The verb that a line begins with; EINVAL where it is none. Takes the second word where the verb has two.

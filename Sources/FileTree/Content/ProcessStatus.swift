@@ -90,7 +90,7 @@ private func renderMemory(_ machine: Machine, _ process: Process, _ text: inout 
   field(&text, "VmLib:\t", pages: counts.executable)
   field(&text, "VmPTE:\t", pages: process.space.tablePages)
   field(&text, "VmSwap:\t", pages: 0)
-  field(&text, "HugetlbPages:\t", pages: 0)
+  field(&text, "HugetlbPages:\t", pages: counts.hugeTLB)
 }
 
 /// The 52 fields of proc(5), in its order; 0 where nothing is counted.

@@ -1,3 +1,4 @@
+internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import SystemPackage
@@ -37,7 +38,7 @@ extension Table {
           }), document),
       Row(directory + "/free_hugepages", 0o444, .text(pool(\.free)), document),
       Row(directory + "/resv_hugepages", 0o444, .text(pool(\.reserved)), document),
-      Row(directory + "/surplus_hugepages", 0o444, .text(pool { _ in 0 }), document),
+      Row(directory + "/surplus_hugepages", 0o444, .text(pool(\.surplus)), document),
       Row(
         directory + "/demote", 0o200,
         .action({ (machine, instance, bytes) throws(Errno) in

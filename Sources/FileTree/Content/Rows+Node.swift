@@ -1,3 +1,4 @@
+internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import PhysicalMemory
@@ -127,7 +128,7 @@ extension Table {
             machine.resizeHugePages(instance.outerNode, .kib(UInt64(instance.inner)), to: wanted)
           }), document, notify: true),
       Row(directory + "/free_hugepages", 0o444, .text(render(\.free)), document),
-      Row(directory + "/surplus_hugepages", 0o444, .text(render { _ in 0 }), document),
+      Row(directory + "/surplus_hugepages", 0o444, .text(render(\.surplus)), document),
       Row(
         directory + "/demote", 0o200,
         .action({ (machine, instance, bytes) throws(Errno) in
@@ -218,7 +219,7 @@ private func renderMeminfo(_ machine: Machine, _ node: Node, _ text: inout TextB
   let pool = machine.hugePages.pool(node.id, machine.hugePages.defaultSize)
   huge(&text, " HugePages_Total: ", pool.total)
   huge(&text, " HugePages_Free:  ", pool.free)
-  huge(&text, " HugePages_Surp:  ", 0)
+  huge(&text, " HugePages_Surp:  ", pool.surplus)
 }
 
 /// drivers/base/node.c, node_read_numastat.
@@ -248,5 +249,5 @@ private func renderNodeVmstat(_ machine: Machine, _ node: Node, _ text: inout Te
   }
   for statistic in ZoneStatistic.allCases { line(&text, statistic.name, usage.zone[statistic]) }
   for statistic in NumaStatistic.allCases { line(&text, statistic.name, usage.numa[statistic]) }
-  for statistic in NodeStatistic.allCases { line(&text, statistic.name, usage.node[statistic]) }
+  for statistic in NodeStatistic.allCases { line(&text, statistic.name, usage.shown(statistic)) }
 }

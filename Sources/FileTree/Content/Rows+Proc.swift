@@ -105,7 +105,7 @@ private func renderHugePages(_ machine: Machine, _ text: inout TextBuffer) {
   count(&text, "HugePages_Total:   ", pool.total)
   count(&text, "HugePages_Free:    ", pool.free)
   count(&text, "HugePages_Rsvd:    ", pool.reserved)
-  count(&text, "HugePages_Surp:    ", 0)
+  count(&text, "HugePages_Surp:    ", pool.surplus)
   line(&text, "Hugepagesize:   ", kilobytes: size.kilobytes)
   let all = machine.hugePages.sizes.reduce(UInt64(0)) { $0 + $1.kilobytes * UInt64(machine.hugePages.total($1).total) }
   line(&text, "Hugetlb:        ", kilobytes: all)

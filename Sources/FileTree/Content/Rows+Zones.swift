@@ -80,7 +80,7 @@ private func renderZoneinfo(_ machine: Machine, _ text: inout TextBuffer) {
       last = node
       text.append("\n  per-node stats")
       let usage = machine.usage(of: node)
-      for statistic in NodeStatistic.allCases { text.append(statistic: statistic.name, usage.node[statistic]) }
+      for statistic in NodeStatistic.allCases { text.append(statistic: statistic.name, usage.shown(statistic)) }
     }
     let marks = zone?.watermarks
     text.append("\n  pages free     ", zone?.free ?? .zero)
@@ -135,7 +135,7 @@ private func renderVmstat(_ machine: Machine, _ text: inout TextBuffer) {
   let usage = machine.usage()
   for statistic in ZoneStatistic.allCases { text.append(event: statistic.name, usage.zone[statistic]) }
   for statistic in NumaStatistic.allCases { text.append(event: statistic.name, usage.numa[statistic]) }
-  for statistic in NodeStatistic.allCases { text.append(event: statistic.name, usage.node[statistic]) }
+  for statistic in NodeStatistic.allCases { text.append(event: statistic.name, usage.shown(statistic)) }
   let thresholds = machine.dirtyThresholds()
   text.append(event: "nr_dirty_threshold", thresholds.limit)
   text.append(event: "nr_dirty_background_threshold", thresholds.background)

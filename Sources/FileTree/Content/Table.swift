@@ -3,5 +3,5 @@ enum Table {
   static let rows: [Row] =
     nodeRows + cpuRows + memoryRows + busRows + debugRows + tunableRows + allocatorRows + translationRows + procRows
     + processRows + zoneRows + sysctlRows
-    + resourceRows + tierRows + hugePageSizeRows + deviceRows
+    + resourceRows + tierRows + hugePageSizeRows + transparentHugePageRows + deviceRows
 }

@@ -9,6 +9,11 @@ final class MachineMover: FrameMover, @unchecked Sendable {
 
   init(_ machine: Machine) { self.machine = machine }
 
+  func split(_ allocation: Allocation) -> Bool {
+    allocation.owner.kind == .anonymous && allocation.range.count > FrameCount(1) && machine.isBooted
+      && machine.users.splitPage(allocation.range.start)
+  }
+
   func move(_ allocation: Allocation, to target: FrameRange) -> Bool {
     switch allocation.owner.kind {
     case .anonymous, .pageCache:
@@ -21,13 +26,10 @@ final class MachineMover: FrameMover, @unchecked Sendable {
       return true
     case .hugePage:
       // A pool is of one node.
-      guard machine.node(of: target.start) == machine.node(of: allocation.range.start),
-        machine.hugePages.replace(allocation.range, with: target)
-      else {
+      guard machine.isBooted, machine.users.moveHugePage(allocation.range, to: target) else {
         machine.compaction.counts.notMoved += 1
         return false
       }
-      machine.memory.copyFrames(allocation.range, to: target)
       machine.compaction.counts.moved += 1
       return true
     case .kernel, .pageTable, .slab:

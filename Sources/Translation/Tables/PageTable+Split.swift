@@ -51,7 +51,7 @@ extension PageTable {
   }
 
   /// The same pages, in entries of the next lower level that has leaves at all (each level below one with leaves has).
-  private func fillSplit(_ table: UInt64, from raw: UInt64, level: Int) {
+  func fillSplit(_ table: UInt64, from raw: UInt64, level: Int) {
     let lower = level - 1
     let present = raw & format.presentBit != 0
     var entry = raw & format.leafAddressMasks[level]

@@ -21,8 +21,10 @@ public import MemoryTypes
   public let rootFrame: FrameNumber
   /// Whether pages that are writable and executable are refused: always in the kernel's table.
   public let enforcesWriteXorExecute: Bool
-  /// Tables of this space, the root included, that entries lead to.
+  /// Tables of this space, the root included.
   public internal(set) var tableCount = 1
+  /// Tables put aside for larger pages, which no entry leads to yet: see `deposit`. `tableCount` has them.
+  var spareTables: [UInt64] = []
   /// The roots that repeat the upper entries of this one, which is the kernel's.
   var followers: Set<UInt64> = []
   /// The CPU that acts: near which a split takes its tables, and to whose list those go back that are left at the end.
@@ -105,6 +107,7 @@ public import MemoryTypes
     precondition(followers.isEmpty, "the kernel's table went before a space's")
     kernel?.followers.remove(rootFrame.rawValue)
     freeTables(below: rootFrame.rawValue, level: format.rootLevel)
+    for table in spareTables { frames.free(table, cpu: cpu) }
     frames.free(rootFrame.rawValue, cpu: cpu)
     unsafe attachment.deallocate()
     unsafe lastLeafTable.deallocate()

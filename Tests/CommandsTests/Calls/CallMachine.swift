@@ -9,11 +9,16 @@ import Translation
 struct CallMachine {
   let memory: UserMemory
   private let frames: TableFrames
+  private let physical: PhysicalMemory
 
-  init(_ name: String = "four-node", profile: Profile = .linux, wx: Bool = false, format: PageFormat? = nil) throws {
+  /// `hugePages`: when processes get transparent huge pages.
+  init(
+    _ name: String = "four-node", profile: Profile = .linux, wx: Bool = false, format: PageFormat? = nil,
+    hugePages: HugePageSettings.Enabled = .never
+  ) throws {
     var description = MachineDescription.preset(named: name)!
     description.settings.profile = profile
-    let physical = try PhysicalMemory(description)
+    physical = try PhysicalMemory(description)
     frames = try TableFrames(physical)
     let format = format ?? PageFormat.standard(for: description.architecture)
     let kernel = try PageTable(kernelOf: frames, format: format)
@@ -21,8 +26,12 @@ struct CallMachine {
       seed: 0, randomizesLayout: false, enforcesWriteXorExecute: wx,
       homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }))
     memory = try UserMemory(physical: physical, kernelTable: kernel, settings: settings)
+    memory.transparent.enabled = hugePages
     try memory.spawn(name: "init")
   }
+
+  /// What the allocator's counts and structures disagree in.
+  var differences: [String] { physical.verify() }
 
   /// The script's transcript.
   func replay(_ script: String) throws -> String {

@@ -1,5 +1,6 @@
 import AddressSpaces
 import Glibc
+import MemoryTypes
 import Testing
 import Translation
 
@@ -9,6 +10,12 @@ import Translation
   static let fixtures = [
     "fork-cow", "numa", "policies", "stack", "lazyfree", "merging", "referenced", "random-1", "random-7",
   ]
+  /// The same with transparent_hugepage=always.
+  static let hugePageFixtures = [
+    "thp-fault", "thp-split", "thp-fork", "thp-collapse", "thp-numa", "thp-random-1", "thp-random-2",
+  ]
+  /// The same with pools of huge pages.
+  static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over"]
   /// All of the oracle's, where it is at hand.
   static let oracle: [String] = (try? names(in: oracleFolder)) ?? []
   static let fixtureFolder = folder(above: #filePath, 2) + "/Fixtures/calls"
@@ -39,6 +46,31 @@ import Translation
   /// Arguments at the ends of what they may be; the ends are those of the oracle's addresses, of 56 bits.
   @Test func reproducesEdges() throws { try compare(Self.fixtureFolder + "/edges", .x86_64_5level) }
 
+  @Test(arguments: [PageFormat.x86_64, .aarch64_4k, .sv39], hugePageFixtures)
+  func reproducesHugePages(_ format: PageFormat, _ name: String) throws {
+    let machine = try CallMachine(format: format, hugePages: .always)
+    try compare(Self.fixtureFolder + "/" + name, machine)
+    #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+    for pid in machine.memory.pids { machine.memory.exit(machine.memory.process(pid)!) }
+    #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+  }
+
+  /// Mappings of huge pages, out of a pool of eight of 2 MiB, or of two with two to be made.
+  @Test(arguments: [PageFormat.x86_64, .aarch64_4k, .sv39], hugePoolFixtures)
+  func reproducesHugePools(_ format: PageFormat, _ name: String) throws {
+    let machine = try CallMachine(format: format, hugePages: .always)
+    let isOvercommitted = name == "hugetlb-over"
+    machine.memory.resizeHugePages(.mib(2), to: isOvercommitted ? 2 : 8)
+    machine.memory.hugePools.setOvercommit(.mib(2), to: isOvercommitted ? 2 : 0)
+    try compare(Self.fixtureFolder + "/" + name, machine)
+    // Processes are gone at the script's end, and all is as it was.
+    let pool = machine.memory.hugePools.total(.mib(2))
+    #expect(pool.total == (isOvercommitted ? 2 : 8) && pool.free == pool.total)
+    #expect(pool.reserved == 0 && pool.surplus == 0)
+    machine.memory.resizeHugePages(.mib(2), to: 0)
+    #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+  }
+
   /// The same script leads to the same state, to the byte.
   @Test func repeatsItself() throws {
     let script = Self.read(Self.fixtureFolder + "/random-7.calls")
@@ -52,7 +84,11 @@ import Translation
   }
 
   private func compare(_ path: String, _ format: PageFormat? = nil) throws {
-    let ours = try CallMachine(format: format).replay(Self.read(path + ".calls")).split(
+    try compare(path, CallMachine(format: format))
+  }
+
+  private func compare(_ path: String, _ machine: CallMachine) throws {
+    let ours = try machine.replay(Self.read(path + ".calls")).split(
       separator: "\n", omittingEmptySubsequences: false)
     let theirs = Self.read(path + ".linux").split(separator: "\n", omittingEmptySubsequences: false)
     var differences: [String] = []
