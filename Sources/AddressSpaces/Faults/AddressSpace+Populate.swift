@@ -82,6 +82,7 @@ extension UserMemory {
   func touch(_ entry: UserTable.Entry, write: Bool) {
     guard isOrdinary(entry) else { return }
     if write, !entry.flags.contains(.dirty) { markDirty(entry.frame) }
-    markAccessed(head(of: entry.frame))
+    // Of a huge page the entry says that it is used.
+    if entry.level == 0 { markAccessed(head(of: entry.frame)) }
   }
 }

@@ -113,9 +113,10 @@ extension AddressSpace {
       guard entry.frame != memory.zeroFrame else { return }
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[entry.frame]
-      // A page that is dirty itself and others' as well stays as it is.
+      // A page that is dirty itself and others' as well stays as it is, and so does a part of a huge page.
       if unsafe record.pointee.flags.contains(.anonymous),
-        unsafe record.pointee.mapCount == 1 || !record.pointee.flags.contains(.dirty)
+        unsafe record.pointee.mapCount == 1 || !record.pointee.flags.contains(.dirty),
+        memory.hugeHead(of: entry.frame) == nil
       {
         free(lazily: entry.frame)
       }

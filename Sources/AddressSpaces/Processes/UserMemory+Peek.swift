@@ -59,7 +59,9 @@ extension UserMemory {
         // SAFETY: a frame of this machine.
         let isOwn =
           unsafe isOrdinary(entry)
-          && records[head(of: entry.frame)].pointee.flags.isSuperset(of: [.anonymous, .exclusive])
+          && records[entry.level > 0 ? head(of: entry.frame) : entry.frame].pointee.flags.isSuperset(of: [
+            .anonymous, .exclusive,
+          ])
         if !write || entry.flags.contains(.writable) || isOwn {
           touch(entry, write: write)
           return entry.frame

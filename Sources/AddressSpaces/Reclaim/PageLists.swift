@@ -191,9 +191,10 @@ extension UserMemory {
   func lockPage(_ frame: FrameNumber, asPart: Bool = true) {
     if frame == zeroFrame || asPart && hugeHead(of: frame) != nil { return }
     // SAFETY: a frame of this machine.
-    if unsafe records[frame].pointee.list == .unevictable { return }
+    let record = unsafe records[frame]
+    if unsafe record.pointee.list == .unevictable { return }
     relist(frame, .unevictable)
-    events.locked += unsafe UInt64(size(of: records[frame].pointee))
+    events.locked += unsafe UInt64(size(of: record.pointee))
   }
 
   /// An area that showed a page is no longer locked, or shows it no longer: unless another one holds it, the page can be reclaimed again

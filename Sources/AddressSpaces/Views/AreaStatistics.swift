@@ -116,7 +116,7 @@ extension UserMemory {
       let isAnonymous = record.flags.contains(.anonymous)
       let dirty = entry.flags.contains(.dirty) || record.flags.contains(.dirty)
       sum.count(entry, pages: count, anonymous: isAnonymous, dirty: dirty, node: node(of: entry.frame), pageShift)
-      if record.flags.contains(.referenced), !entry.flags.contains(.accessed) { sum.referenced += count << pageShift }
+      if !entry.flags.contains(.accessed), record.flags.contains(.referenced) { sum.referenced += count << pageShift }
       if [.activeAnonymous, .activeFile, .unevictable].contains(record.list) { sum.activePages += count }
       sum.highestMapCount = max(sum.highestMapCount, mapCount(of: entry.frame))
       if isAnonymous, record.flags.contains(.lazilyFree), !dirty { sum.lazilyFree += count << pageShift }

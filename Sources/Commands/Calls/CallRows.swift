@@ -154,7 +154,8 @@ extension CallRow {
       }
     },
     CallRow("maps", [], "the process's areas between 4 GiB and its heap") { call throws(CallError) in
-      let window = 0x1_0000_0000...min(0x200_0000_0000, call.process.breakStart)
+      // Nothing, where addresses have 32 bits.
+      let window = 0x1_0000_0000...max(0x1_0000_0000, min(0x200_0000_0000, call.process.breakStart))
       var lines: [String] = []
       call.process.space.forEachArea { area in
         guard window.contains(area.start), window.contains(area.end) else { return }

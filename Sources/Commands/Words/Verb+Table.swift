@@ -6,8 +6,7 @@ extension Verb {
   static let all: [Verb] =
     [
       help, mem, dumpPT, alloc, free, list, plug, map, unmap, protect, translate, flushTLB, switchTLB, spawn,
-      khugepaged,
-      check, reset,
+      khugepaged, check, reset,
     ] + files
 
   /// The verb that a line begins with; EINVAL where it is none. Takes the second word where the verb has two.
