@@ -20,6 +20,8 @@ import Topology
     for top in ["sys/devices/system/memory", "sys/devices/system/node", "proc", "sys/bus/memory"] {
       try served.walk(from: top, most: 100) { entry in
         var content = "\(entry.attributes.kind) \(entry.attributes.links) \(entry.attributes.size)"
+        // What shows a whole address space has no end to speak of.
+        if ["/mem", "/pagemap"].contains(where: entry.path.hasSuffix) { return }
         if entry.attributes.kind == .file, let text = try? served.text(entry.path) { content += text }
         all[entry.path] = content
       }

@@ -36,7 +36,7 @@ shell() {
         [[ $address == 0x* ]] && echo "free $address" >&3
         exec 3>&-
         ;;
-      4) find "$mountpoint/sys" "$mountpoint/proc" -type f ! -name memory -exec cat {} + >/dev/null ;;
+      4) find "$mountpoint/sys" "$mountpoint/proc" -type f ! -name memory ! -name pagemap ! -name mem -exec cat {} + >/dev/null ;;
       5) head -c $((RANDOM % 9000)) /dev/urandom >"$memory" ;;
       6)
         for file in "$mountpoint"/sys/devices/system/{node/node1/compact,memory/memory3/state,node/node0/power/control,node/node2/uevent}; do
