@@ -9,8 +9,9 @@ internal import MemoryTypes
 @safe struct PageRecord {
   /// How many page-table entries show the frame by itself.
   var mapCount: UInt32 = 0
-  /// Map count, and of a huge page all of its entries, plus one while the page cache holds the frame, plus one for each who works on it (`UserMemory.pin`): a page with more
-  /// than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given back at 0.
+  /// Map count, and of a huge page all of its entries, plus one while the page cache holds the frame, plus one for each who works on it
+  /// (`UserMemory.pin`): a page with more than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given
+  /// back at 0.
   var references: UInt32 = 0
   /// The file or group that the page is of (`folio->mapping`); nil before the page is anybody's, and where it left its file.
   /// SAFETY: a file holds its pages; a group lives as long as an area that shows a page of it.

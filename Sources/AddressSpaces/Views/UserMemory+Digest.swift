@@ -7,7 +7,7 @@ extension UserMemory {
   /// - Complexity: O(processes, areas, pages of files, and blocks of 512 frames of which a process or file ever held one).
   public func addState(to digest: inout StateDigest) {
     var owners = Owners()
-    for file in files.sorted(by: { $0.number < $1.number }) { add(file, &owners, to: &digest) }
+    for file in files.sorted(by: { ($0.number, $0.path) < ($1.number, $1.path) }) { add(file, &owners, to: &digest) }
     for pid in pids { if let process = process(pid) { add(process, &owners, to: &digest) } }
     addPages(owners, to: &digest)
     digest.add(Int(lastPID))

@@ -133,6 +133,31 @@ import Topology
     #expect(small.machine.verify().isEmpty)
   }
 
+  /// Parts of a huge page that another process shows as well are nobody's to free lazily.
+  @Test func leavesSharedPartsToBeFreedLazily() throws {
+    let (small, process) = try small()
+    let address = try map(small, process, hugePages: 1)
+    try small.users.munmap(process, address, 4096)
+    let child = try small.users.fork(process)
+    try small.users.madvise(process, address + 4096, 511 * 4096, advice: 8)
+    #expect(small.users.smapsField(process, address + 4096, "LazyFree") == 0)
+    #expect(small.machine.verify().isEmpty)
+    small.users.exit(child)
+    #expect(small.damaged(process, address + 4096, pages: 511) == 0)
+    #expect(small.machine.verify().isEmpty)
+  }
+
+  /// What the kernel touches for a process is not used twice by that.
+  @Test func populatesWithoutActivating() throws {
+    let (small, process) = try small()
+    let address: UInt64 = 0x1_4000_0000
+    // MAP_POPULATE
+    _ = try small.users.mmap(process, address, 2 << 20, protection: 3, flags: 0x8032, file: nil, offset: 0)
+    try small.users.mlock(process, address, 2 << 20)
+    try small.users.munlock(process, address, 2 << 20)
+    #expect(small.users.numaMaps(process).contains("140000000 default anon=512 dirty=512 active=0 N0=512"))
+  }
+
   // MARK: Pools
 
   private static let mapHugePages: UInt64 = 0x40032

@@ -71,6 +71,11 @@ import Translation
     #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
   }
 
+  /// A space of 32 bits has nothing in the window that `maps()` shows.
+  @Test func showsNoAreasOfNarrowSpaces() throws {
+    #expect(try CallMachine("i386-highmem").replay("maps()") == "[pid 1] maps()\n")
+  }
+
   /// The same script leads to the same state, to the byte.
   @Test func repeatsItself() throws {
     let script = Self.read(Self.fixtureFolder + "/random-7.calls")
