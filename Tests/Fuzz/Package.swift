@@ -7,7 +7,10 @@ let package = Package(
   dependencies: [.package(name: "veridianfs", path: "../..")],
   targets: [
     .executableTarget(
-      name: "Fuzz", dependencies: [.product(name: "Commands", package: "veridianfs")],
-      swiftSettings: [.strictMemorySafety()])
+      name: "Fuzz", dependencies: ["CFuzzer", .product(name: "Commands", package: "veridianfs")],
+      swiftSettings: [.strictMemorySafety()],
+      // gold stumbles over the instrumentation.
+      linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
+    .target(name: "CFuzzer"),
   ]
 )

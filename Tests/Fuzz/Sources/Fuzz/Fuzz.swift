@@ -1,3 +1,4 @@
+import CFuzzer
 import Commands
 import Machine
 import MemoryTypes
@@ -15,9 +16,11 @@ import Topology
       return
     }
     var count = CommandLine.argc
-    var arguments = unsafe CommandLine.unsafeArgv
+    var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = unsafe CommandLine.unsafeArgv
     // SAFETY: libFuzzer reads the arguments that the process was given, and replaces both by copies of its own.
-    _ = unsafe runDriver(&count, &arguments) { unsafe Fuzz.carryOut(UnsafeRawBufferPointer(start: $0, count: $1)) }
+    _ = unsafe LLVMFuzzerRunDriver(&count, &arguments) {
+      unsafe Fuzz.carryOut(UnsafeRawBufferPointer(start: $0, count: $1))
+    }
   }
 
   static func carryOut(_ input: UnsafeRawBufferPointer) -> Int32 {
@@ -86,11 +89,3 @@ private enum Machines {
     } catch { fatalError("the machine cannot be made: \(error)") }
   }
 }
-
-/// libFuzzer's own `main`, for programs that have another.
-@_extern(c, "LLVMFuzzerRunDriver")
-private func runDriver(
-  _ count: UnsafeMutablePointer<Int32>,
-  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-  _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
-) -> Int32
