@@ -62,6 +62,8 @@ public final class Machine: @unchecked Sendable {
     register(HugePageShrinker(self))
   }
 
+  deinit { booted?.users.end() }
+
   /// What overcommitting keeps for the user and for root (mm/mmap.c, `init_user_reserve`, `init_admin_reserve`).
   private func setReserves() {
     let free = memory.nodes.reduce(0) { $0 + (memory.totals(of: $1)?.free ?? 0) }
@@ -134,7 +136,10 @@ private struct Booted {
     users = try UserMemory(physical: memory, kernelTable: kernelTable, settings: Self.settings(description, memory))
     users.mmu.requestCost = description.settings.tlbCostNanoseconds
     users.transparent = Machine.transparentHugePages(description, users.transparent)
-    try Self.startInit(users)
+    do throws(MemoryError) { try Self.startInit(users) } catch {
+      users.end()
+      throw error
+    }
   }
 
   private static func mapPhysicalMemory(

@@ -22,8 +22,8 @@ public final class AllocationWatch: @unchecked Sendable {
   public let owners: PageOwners?
   private var latencies = [LatencyHistogram](
     repeating: LatencyHistogram(), count: Path.allCases.count * Operation.allCases.count)
-  private var allocations: UInt64 = 0
-  private var frees: UInt64 = 0
+  @safe @exclusivity(unchecked) private var allocations: UInt64 = 0
+  @safe @exclusivity(unchecked) private var frees: UInt64 = 0
 
   init(owners: PageOwners?) { self.owners = owners }
 
@@ -81,29 +81,29 @@ public struct LatencyHistogram: Equatable, Sendable {
 extension PhysicalMemory {
   /// `allocate` where somebody looks on.
   @inline(never)
-  func allocate(_ request: FrameRequest, watchedBy watch: AllocationWatch) throws(MemoryError) -> FrameRange {
-    let start = watch.isSampled(.allocate) ? Self.now() : 0
+  func allocateWatched(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    let start = watch!.isSampled(.allocate) ? Self.now() : 0
     let range = try allocateDirectly(request)
     if start != 0 {
       let end = Self.now()
-      watch.add(end - start, path(of: Int(range.start.rawValue)), .allocate)
+      watch!.add(end - start, path(of: Int(range.start.rawValue)), .allocate)
     }
-    watch.owners?.allocated(range, request)
+    if watch!.owners != nil { watch!.owners!.allocated(range, request) }
     return range
   }
 
   /// `free` where somebody looks on.
   @inline(never)
-  func free(_ range: FrameRange, _ cpu: CPUID, watchedBy watch: AllocationWatch) throws(MemoryError) {
-    if watch.isSampled(.free), range.start.rawValue < UInt64(table.limit) {
+  func freeWatched(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
+    if watch!.isSampled(.free), range.start.rawValue < UInt64(table.limit) {
       let path = path(of: Int(range.start.rawValue))
       let start = Self.now()
       try freeDirectly(range, cpu)
-      watch.add(Self.now() - start, path, .free)
+      watch!.add(Self.now() - start, path, .free)
     } else {
       try freeDirectly(range, cpu)
     }
-    watch.owners?.freed(range)
+    if watch!.owners != nil { watch!.owners!.freed(range) }
   }
 
   /// The way that `allocate` takes where nobody looks on.

@@ -64,9 +64,11 @@ public import MemoryTypes
   }
 
   /// Copies `size` bytes between ranges that the caller holds; they may overlap.
+  @inlinable @inline(__always)
   public func copy(from source: PhysicalAddress, to destination: PhysicalAddress, size: ByteCount) {
     // SAFETY: both ranges are memory that the caller holds.
-    unsafe memmove(base + Int(destination.rawValue), base + Int(source.rawValue), Int(size.rawValue))
+    unsafe (base + Int(destination.rawValue)).copyMemory(
+      from: base + Int(source.rawValue), byteCount: Int(size.rawValue))
   }
 
   /// The first address from `address` on whose page the host holds; nil where there is none (SEEK_DATA).

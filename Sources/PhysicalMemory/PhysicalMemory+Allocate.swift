@@ -94,7 +94,7 @@ extension PhysicalMemory {
   /// `allocate`, all cases.
   @inline(never)
   private func allocateAnywhere(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
-    if let watch { return try allocate(request, watchedBy: watch) }
+    if watch != nil { return try allocateWatched(request) }
     return try allocateUnwatched(request)
   }
 
@@ -307,7 +307,15 @@ extension PhysicalMemory {
   }
 
   /// Makes frames that have just been allocated read zero, touching only those that may hold data.
+  @inline(__always)
   func zero(_ frame: Int, _ count: Int, headMayHoldData: Bool) {
+    if count > 1 { return zeroMany(frame, count, headMayHoldData: headMayHoldData) }
+    if store.touched.contains(frame >> 9), headMayHoldData || store.touched.isWhole(frame >> 9) {
+      zeroBytes(frame..<frame + 1)
+    }
+  }
+
+  private func zeroMany(_ frame: Int, _ count: Int, headMayHoldData: Bool) {
     var next = frame
     let end = frame + count
     // A run of frames that may hold data, zeroed at once.

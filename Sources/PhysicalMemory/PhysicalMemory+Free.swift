@@ -120,7 +120,7 @@ extension PhysicalMemory {
   /// `free`, all cases.
   @usableFromInline @inline(never)
   func freeAnywhere(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
-    if let watch { return try free(range, cpu, watchedBy: watch) }
+    if watch != nil { return try freeWatched(range, cpu) }
     try freeUnwatched(range, cpu)
   }
 

@@ -4,16 +4,16 @@
 /// in step.
 public final class Area {
   /// The first byte's address: a multiple of the page size.
-  public internal(set) var start: UInt64
+  @safe @exclusivity(unchecked) public internal(set) var start: UInt64
   /// The address behind the last byte: above `start`, a multiple of the page size.
-  public internal(set) var end: UInt64
-  public internal(set) var flags: AreaFlags
+  @safe @exclusivity(unchecked) public internal(set) var end: UInt64
+  @safe @exclusivity(unchecked) public internal(set) var flags: AreaFlags
   /// Where `start` lies in the file, in pages; for private anonymous memory `start` when the area's first page was made, in pages.
-  public internal(set) var pageOffset: UInt64
+  @safe @exclusivity(unchecked) public internal(set) var pageOffset: UInt64
   /// What shared and file mappings show; nil for private anonymous memory.
-  public internal(set) var file: MemoryFile?
+  @safe @exclusivity(unchecked) public internal(set) var file: MemoryFile?
   /// The policy of mbind; nil: the process's.
-  public internal(set) var policy: MemoryPolicy?
+  @safe @exclusivity(unchecked) public internal(set) var policy: MemoryPolicy?
   /// The level of its entries where they show frames as they are, or huge pages of a pool: the area is cut at pages of that size alone
   /// (hugetlb's `may_split`).
   var pageLevel = 0
@@ -21,7 +21,7 @@ public final class Area {
   var reserves: HugeReserves?
   /// A page was taken from here for the sake of the mapping's maker: what is missing is not made anew (HPAGE_RESV_UNMAPPED).
   var hasLostPages = false
-  var links = GroupLinks()
+  @safe @exclusivity(unchecked) var links = GroupLinks()
   /// The space that the area lies in, from `enter` on.
   unowned var space: AddressSpace!
   /// The area's place among those of its file; without meaning where it has none.

@@ -14,16 +14,23 @@ enum FaultOutcome {
 extension AddressSpace {
   /// Resolves a user's access that the page table refused. `wasPresent`: the entry was there but did not allow it.
   func fault(_ process: Process, _ address: UInt64, write: Bool, wasPresent: Bool) -> FaultOutcome {
-    guard let area = findArea(address) ?? growStack(process, to: address) else {
-      return .signal(.segmentation(.mapError))
+    guard let area = unsafe faultingArea(process, address) else { return .signal(.segmentation(.mapError)) }
+    // SAFETY: areas stay while a fault is taken.
+    return unsafe area._withUnsafeGuaranteedRef { area in
+      if write ? !area.flags.contains(.write) : wasPresent || !area.flags.isAccessible {
+        return .signal(.segmentation(.accessError))
+      }
+      memory.refusedNodes = nil
+      let outcome = handle(process, area, roundedDown(address), write: write)
+      count(outcome, process)
+      return outcome
     }
-    if write ? !area.flags.contains(.write) : wasPresent || !area.flags.isAccessible {
-      return .signal(.segmentation(.accessError))
-    }
-    memory.refusedNodes = nil
-    let outcome = handle(process, area, roundedDown(address), write: write)
-    count(outcome, process)
-    return outcome
+  }
+
+  @inline(__always)
+  private func faultingArea(_ process: Process, _ address: UInt64) -> Unmanaged<Area>? {
+    guard let area = findArea(address) ?? growStack(process, to: address) else { return nil }
+    return unsafe .passUnretained(area)
   }
 
   func count(_ outcome: FaultOutcome, _ process: Process) {
@@ -99,7 +106,7 @@ extension AddressSpace {
   private func enterAnonymous(
     _ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags
   ) -> FaultOutcome {
-    memory.beginAnonymous(frame, area.links.group, index: area.pageIndex(at: page, shift: pageShift))
+    memory.beginAnonymous(frame, area, index: area.pageIndex(at: page, shift: pageShift))
     let outcome = enter(page, frame, flags, process)
     if case .minor = outcome {
       counts.anonymousResident += 1
@@ -169,7 +176,7 @@ extension AddressSpace {
     defer { memory.unpin(entry.frame) }
     guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else { return .outOfMemory }
     if !isZero { memory.copyPage(entry.frame, to: frame) }
-    memory.beginAnonymous(frame, area.links.group, index: area.pageIndex(at: page, shift: pageShift))
+    memory.beginAnonymous(frame, area, index: area.pageIndex(at: page, shift: pageShift))
     table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
     if area.flags.contains(.locked) { memory.lockPage(frame) }
     if isZero {

@@ -54,9 +54,14 @@ extension UserMemory {
 
   /// A private page for `address`: the area's policy, else the process's.
   func allocateAnonymous(_ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool) -> FrameNumber? {
-    allocate(
+    let owner = FrameOwner(.anonymous, id: UInt32(process.pid.rawValue))
+    // Mostly nobody has a say in it.
+    if area.isAnonymous, area.policy == nil, process.policy == nil {
+      return allocate(process, from: nil, only: nil, zeroed, owner)
+    }
+    return allocate(
       process, policy(of: area, at: address), index: area.pageIndex(at: address, shift: pageShift), zeroed: zeroed,
-      owner: FrameOwner(.anonymous, id: UInt32(process.pid.rawValue)))
+      owner: owner)
   }
 
   /// `__get_vma_policy`: a shared file's own policy, else the area's.
@@ -68,9 +73,12 @@ extension UserMemory {
   }
 
   /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
-  func beginAnonymous(_ frame: FrameNumber, _ group: AnonymousGroup?, index: UInt64) {
+  /// `area`: whose group it is of; nil where it goes at once.
+  func beginAnonymous(_ frame: FrameNumber, _ area: Area?, index: UInt64) {
     begin(
-      frame, PageRecord(mapCount: 1, references: 1, owner: group, index: index, flags: [.anonymous, .exclusive]))
+      frame,
+      PageRecord(
+        mapCount: 1, references: 1, owner: area?.links.group, index: index, flags: [.anonymous, .exclusive]))
     enlist(frame, .inactiveAnonymous)
   }
 

@@ -6,18 +6,18 @@ public final class Process {
   public let parent: ProcessID
   /// As `comm` and `status` show it: at most 15 bytes (`TASK_COMM_LEN`).
   public let name: String
-  public internal(set) var space: AddressSpace
+  @safe @exclusivity(unchecked) public internal(set) var space: AddressSpace
   /// The lowest address of its stack in the kernel.
   public let kernelStack: VirtualAddress
   /// Where it runs: new pages come from that CPU's node.
-  public internal(set) var cpu: CPUID
+  @safe @exclusivity(unchecked) public internal(set) var cpu: CPUID
   /// The CPUs that it may run on, ascending.
   public internal(set) var allowedCPUs: [CPUID]
   /// set_mempolicy's; nil: the default, local.
-  public internal(set) var policy: MemoryPolicy?
+  @safe @exclusivity(unchecked) public internal(set) var policy: MemoryPolicy?
   /// The node that interleaving took last (`il_prev`).
   var lastInterleaved = NodeMask.capacity - 1
-  public internal(set) var minorFaults: UInt64 = 0
+  @safe @exclusivity(unchecked) public internal(set) var minorFaults: UInt64 = 0
   public internal(set) var majorFaults: UInt64 = 0
   /// Killed while it was in a call: ends when that is over.
   var isKilled = false

@@ -55,26 +55,53 @@ extension UserMemory {
   struct Refusal: Error { var signal: Signal }
 
   /// Where an address leads, after the faults that it takes.
+  @inline(__always)
   func translate(_ process: Process, _ address: UInt64, write: Bool) -> Result<PhysicalAddress, Refusal> {
-    let space = process.space
+    if !mmu.isReady(process.space.table.pages, on: process.cpu) { load(process) }
+    switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
+    case .success(let physicalAddress): return .success(physicalAddress)
+    case .fault(let fault): return resolve(process, address, write: write, fault.reason)
+    }
+  }
+
+  /// Loads the process's space on its CPU.
+  @inline(never) private func load(_ process: Process) {
     do throws(MemoryError) {
-      try mmu.switchSpace(on: process.cpu, to: space.table.pages)
+      try mmu.switchSpace(on: process.cpu, to: process.space.table.pages)
     } catch { preconditionFailure("a process on a CPU that is not there: \(error)") }
+  }
+
+  /// Takes the faults of an access that the hardware has refused, until it does not.
+  @inline(never)
+  private func resolve(
+    _ process: Process, _ address: UInt64, write: Bool, _ first: TranslationFault.Reason
+  ) -> Result<PhysicalAddress, Refusal> {
+    // SAFETY: a process keeps its space while it takes a fault.
+    let space = unsafe Unmanaged.passUnretained(process.space)
+    return unsafe space._withUnsafeGuaranteedRef {
+      resolve(process, in: $0, address, write: write, first)
+    }
+  }
+
+  @inline(__always)
+  private func resolve(
+    _ process: Process, in space: AddressSpace, _ address: UInt64, write: Bool, _ first: TranslationFault.Reason
+  ) -> Result<PhysicalAddress, Refusal> {
+    var reason = first
     var retried = false
     while true {
-      let reason: TranslationFault.Reason
-      switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
-      case .success(let physicalAddress): return .success(physicalAddress)
-      case .fault(let fault): reason = fault.reason
-      }
       if reason == .notCanonical { return refuse(.segmentation(codeOutside(address))) }
       let meant = format.untagged(VirtualAddress(address)).rawValue
       if meant >= space.layout.userEnd { return refuse(.segmentation(.mapError)) }
       switch space.fault(process, meant, write: write, wasPresent: reason == .permission) {
-      case .minor, .major: continue
+      case .minor, .major: break
       case .signal(let signal): return refuse(signal)
       case .outOfMemory:
         if case .killed = relieve(process, retried: &retried) { return refuse(.killed) }
+      }
+      switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
+      case .success(let physicalAddress): return .success(physicalAddress)
+      case .fault(let fault): reason = fault.reason
       }
     }
   }

@@ -77,7 +77,11 @@ extension UserMemory {
       child.insert(copy)
       // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
       if !wiped, area.links.group != nil || area.flags.contains(.frameMap) {
-        guard copyEntries(area, of: parent, to: child, process) else {
+        let hasBasePagesOnly = parent.hugeEntries == 0 && area.flags.isDisjoint(with: [.frameMap, .hugeTLB])
+        let copied =
+          hasBasePagesOnly
+          ? copyPages(area, of: parent, to: child, process) : copyEntries(area, of: parent, to: child, process)
+        guard copied else {
           ranOut = true
           throw .outOfMemory
         }
@@ -90,7 +94,44 @@ extension UserMemory {
     }
   }
 
-  /// `copy_pte_range`; false where no frame is left for a table.
+  /// Copies the entries of an area, all of them base pages, a table at a time (`copy_pte_range`); false where no frame is left for a table.
+  private func copyPages(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) -> Bool {
+    let removed: PageFlags = area.flags.copiesOnWrite ? .writable : []
+    let forgotten: PageFlags = area.flags.contains(.shared) ? [.accessed, .dirty] : .accessed
+    var hasChanged = false
+    // CPUs learn of it in the end, as what they may still write no child can read before.
+    defer { if hasChanged { parent.table.flushPages(area.start, area.end) } }
+    var start = area.start
+    while start < area.end {
+      let end = min(area.end, (start & ~(hugePageSize - 1)) &+ hugePageSize)
+      defer { start = end }
+      var copied: (anonymous: UInt64, ofFiles: Int64) = (0, 0)
+      let range = PageRange(VirtualAddress(start), pageCount: (end - start) >> pageShift)
+      do throws(MemoryError) {
+        let change = try parent.table.pages.copyBasePages(
+          range, to: child.table.pages, removing: removed, forgetting: forgotten, cpu: process.cpu
+        ) { frame, _ in
+          if frame == zeroFrame { return }
+          // SAFETY: a frame of this machine.
+          let record = unsafe records[frame]
+          if unsafe record.pointee.references == 0 { pin(frame) } else { unsafe record.pointee.references &+= 1 }
+          countEntry(of: frame, by: 1)
+          if unsafe record.pointee.flags.contains(.anonymous) {
+            unsafe record.pointee.flags.remove(.exclusive)
+            copied.anonymous += 1
+          } else {
+            copied.ofFiles += 1
+          }
+        }
+        if change { hasChanged = true }
+      } catch { return false }
+      child.counts.anonymousResident += copied.anonymous
+      if copied.ofFiles > 0 { child.countFilePage(area, by: copied.ofFiles) }
+    }
+    return true
+  }
+
+  /// The same for any entries, one at a time.
   private func copyEntries(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) -> Bool {
     let protects = area.flags.copiesOnWrite
     let cleared: PageFlags = protects ? .writable : []

@@ -45,12 +45,25 @@ extension UserMemory {
   public func close(_ file: MemoryFile) { drop(file) }
 
   /// An access of a recorded program: where no area holds the page, one that does is made first. False after a signal.
+  @inline(__always)
   public func touch(_ process: Process, _ address: UInt64, _ size: UInt64, write: Bool) -> Bool {
     currentCPU = process.cpu
+    let first = translate(process, address, write: write)
+    // Mostly one page holds all of it, and allows it.
+    let pageSize: UInt64 = 1 << pageShift
+    if case .success = first, size <= pageSize, address & (pageSize - 1) + size <= pageSize { return true }
+    return touchFurther(process, address, size, write: write, first)
+  }
+
+  /// `touch`, after the access to the first page has come to `first`.
+  @inline(never)
+  private func touchFurther(
+    _ process: Process, _ address: UInt64, _ size: UInt64, write: Bool, _ first: Result<PhysicalAddress, Refusal>
+  ) -> Bool {
     var page = address & ~(1 << pageShift - 1)
     let last = address &+ max(size, 1) &- 1
+    var outcome = first
     while page <= last {
-      var outcome = translate(process, page, write: write)
       if case .failure(let refusal) = outcome, refusal.signal == .segmentation(.mapError) {
         // PROT_READ|PROT_WRITE|PROT_EXEC, as code and data are not told apart; where W^X holds, without the right to execute.
         let protection: UInt64 = settings.enforcesWriteXorExecute ? 3 : 7
@@ -62,8 +75,9 @@ extension UserMemory {
         return false
       }
       let (next, overflows) = page.addingReportingOverflow(1 << pageShift)
-      if overflows { return true }
+      if overflows || next > last { return true }
       page = next
+      outcome = translate(process, page, write: write)
     }
     return true
   }

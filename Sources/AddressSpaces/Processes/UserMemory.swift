@@ -6,6 +6,10 @@ public import Translation
 /// The processes of a machine, their address spaces, and what they share: pages and their records, files in memory, limits.
 ///
 /// One history: callers see to it that one call is carried out at a time.
+///
+/// What every fault reads and changes, here and in this module's other classes, goes without the run-time check of exclusive access
+/// (`@exclusivity(unchecked)`), which would take longer than the fault. SAFETY: such fields are numbers, flags and references, changed in
+/// single statements; none is passed `inout` to what reaches it by another way.
 public final class UserMemory {
   let physical: PhysicalMemory
   let kernelTable: PageTable
@@ -14,9 +18,9 @@ public final class UserMemory {
   public let format: PageFormat
   let settings: Settings
   public var limits: Limits
-  var records: PageRecords
+  let records: PageRecords
   /// By node number.
-  var lists: [NodeLists]
+  let lists: NodeTable
   public internal(set) var reclaimCounts = ReclaimCounts()
   /// Files with disks that somebody holds, in the order in which they were made.
   var regularFiles: [MemoryFile] = []
@@ -43,10 +47,10 @@ public final class UserMemory {
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
   let homeNodes: [CPUID: NodeID]
   /// What governs transparent huge pages.
-  public var transparent: HugePageSettings
+  @safe @exclusivity(unchecked) public var transparent: HugePageSettings
   public internal(set) var hugeEvents = HugePageEvents()
   /// What reads of untouched huge pages show, once one was read, and how many spaces hold it.
-  var hugeZero: FrameRange?
+  @safe @exclusivity(unchecked) var hugeZero: FrameRange?
   var hugeZeroUsers = 0
   /// Huge pages, by their heads, of which entries no longer show all, and how many frames those are.
   var unmappedParts: [FrameNumber: Int] = [:]
@@ -63,11 +67,11 @@ public final class UserMemory {
   var holdsFiles = false
   /// In bytes: `sys/kernel/debug/fault_around_bytes`.
   public private(set) var faultAroundBytes: UInt64 = 65536
-  public internal(set) var events = Events()
+  @safe @exclusivity(unchecked) public internal(set) var events = Events()
   /// The CPU of the process whose call is being carried out: frames that it gives back go to that CPU's lists.
-  var currentCPU = CPUID(0)
+  @safe @exclusivity(unchecked) var currentCPU = CPUID(0)
   /// The nodes to which the request that was refused last was confined by a policy; nil where it was not.
-  var refusedNodes: NodeMask?
+  @safe @exclusivity(unchecked) var refusedNodes: NodeMask?
   /// What needs memory that is not there ends itself, not who holds the most (`oom_kill_allocating_task`).
   public var killsAllocatingTask = false
   /// See `takeKillMessages`.
@@ -124,7 +128,7 @@ public final class UserMemory {
     records = PageRecords(frames: frames)
     hugePools = HugePools(pageSizes: kernelTable.format.pageSizes, nodes: physical.nodes)
     transparent = HugePageSettings(pagesPerHugePage: kernelTable.format.basePages(level: 1))
-    lists = Array(repeating: NodeLists(), count: (physical.nodes.last?.rawValue ?? 0) + 1)
+    lists = NodeTable(count: (physical.nodes.last?.rawValue ?? 0) + 1)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
@@ -196,6 +200,10 @@ public final class UserMemory {
     try mmu.attach(pages)
     return AddressSpace(memory: self, table: UserTable(pages: pages, memory: self), layout: layout)
   }
+
+  /// Lets go of all processes, which hold this value as it holds them: before the last hold on it from elsewhere ends. Nothing is to be
+  /// done with it afterwards.
+  public func end() { processes = [:] }
 
   func nextPID() -> ProcessID {
     lastPID += 1

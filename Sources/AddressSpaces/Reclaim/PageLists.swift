@@ -24,6 +24,37 @@ struct NodeLists {
   }
 }
 
+/// Every node's lists, in memory of their own: reached without a look at who else does, as one call is carried out at a time.
+@safe struct NodeTable: ~Copyable {
+  let count: Int
+  /// SAFETY: `count` of them, made by init and freed by deinit.
+  private let nodes: UnsafeMutablePointer<NodeLists>
+
+  init(count: Int) {
+    self.count = count
+    unsafe nodes = .allocate(capacity: count)
+    unsafe nodes.initialize(repeating: NodeLists(), count: count)
+  }
+
+  deinit {
+    unsafe nodes.deinitialize(count: count)
+    unsafe nodes.deallocate()
+  }
+
+  var indices: Range<Int> { 0..<count }
+
+  /// Traps for a node that is not there.
+  subscript(_ node: Int) -> NodeLists {
+    @inline(__always) unsafeAddress { unsafe UnsafePointer(place(node)) }
+    @inline(__always) nonmutating unsafeMutableAddress { unsafe place(node) }
+  }
+
+  @inline(__always) private func place(_ node: Int) -> UnsafeMutablePointer<NodeLists> {
+    precondition(UInt(bitPattern: node) < UInt(bitPattern: count), "no such node")
+    return unsafe nodes + node
+  }
+}
+
 /// How many pages of processes and files are what, at this instant, in one zone of a node or in several.
 public struct PageUse: Sendable {
   /// Index: `PageList.rawValue`.

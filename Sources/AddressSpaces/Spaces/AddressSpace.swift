@@ -3,27 +3,29 @@ public import Translation
 
 /// A process's areas and page table, with what Linux counts of them (its `mm_struct`).
 public final class AddressSpace {
-  /// What the areas of all processes have in common.
-  unowned let memory: UserMemory
-  var areas = AreaIndex()
+  /// What the areas of all processes have in common. It holds its processes in turn, until `UserMemory.end`: a reference that is none would have
+  /// to be made one at every step.
+  let memory: UserMemory
+  @safe @exclusivity(unchecked) var areas = AreaIndex()
   let table: UserTable
-  var layout: UserLayout
+  @safe @exclusivity(unchecked) var layout: UserLayout
   /// The end of the heap, which brk moves: `layout.heapStart` or above.
   public internal(set) var breakEnd: UInt64
   /// Flags of mlockall(MCL_FUTURE), for areas to come.
   var defaultFlags: AreaFlags = []
-  public internal(set) var counts = Counts()
+  @safe @exclusivity(unchecked) public internal(set) var counts = Counts()
   /// The processes that use the space; it is torn down with the last.
   var users = 1
   /// Entries in the table that show a transparent huge page, the one of zeros included; a table is put aside for each.
-  var hugeEntries = 0
+  @safe @exclusivity(unchecked) var hugeEntries = 0
   /// Where Linux has a table of base pages without an entry: by the address at which it begins. Such tables go here, but in Linux they go
   /// with the last area that they are for, and no fault brings a huge page there before.
-  var emptyTables: Set<UInt64> = []
+  @safe @exclusivity(unchecked) var emptyTables: Set<UInt64> = []
   /// Whether the space holds the huge page of zeros.
   var holdsHugeZero = false
-  /// The area that was found last: most accesses hit it again. Dropped by every change of areas.
-  var lastFound: Area?
+  /// The area that was found last: most accesses hit it again.
+  /// SAFETY: one of `areas`, which keeps it; dropped by every change of areas.
+  @safe @exclusivity(unchecked) private unowned(unsafe) var lastFound: Area?
 
   /// In pages.
   public struct Counts: Equatable, Sendable {
@@ -124,7 +126,7 @@ public final class AddressSpace {
 
   /// The area at `address`, from the one found last where it holds the address.
   @inline(__always) func findArea(_ address: UInt64) -> Area? {
-    if let lastFound, lastFound.contains(address) { return lastFound }
+    if let last = lastFound, last.contains(address) { return last }
     let area = areas.area(at: address)
     if let area { lastFound = area }
     return area

@@ -5,7 +5,7 @@ internal import Translation
 final class UserTable {
   /// Nil once the space is torn down.
   let pages: PageTable
-  private unowned let memory: UserMemory
+  private let memory: UserMemory
   private let shift: UInt64
 
   struct Entry {
@@ -71,6 +71,9 @@ final class UserTable {
       }
     }
   }
+
+  /// Has CPUs forget base pages that were changed past this table.
+  func flushPages(_ start: UInt64, _ end: UInt64) { memory.flush(pages.flushObligation(range(start, end))) }
 
   /// Makes a page look unused. CPUs that hold the translation may go on: it allows no less than before.
   func forgetUse(_ address: UInt64, level: Int) {

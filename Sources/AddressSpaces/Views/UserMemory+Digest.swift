@@ -127,7 +127,8 @@ extension UserMemory {
       ])
       digest.add(owner)
     }
-    for node in lists {
+    for index in lists.indices {
+      let node = lists[index]
       for list in 0..<6 { digest.add([node.heads[list], node.tails[list]]) }
       let events = node.events
       digest.add([

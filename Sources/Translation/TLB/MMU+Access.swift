@@ -47,6 +47,7 @@ extension MMU {
       if unsafe pair[0] == table << 19 | front.pointee.userWalkTag && way & 0x40F == 0x400 {
         let entries = unsafe (memory + Int(truncatingIfNeeded: way & ~0xFFF)).assumingMemoryBound(to: UInt64.self)
         let entry = unsafe entries[Int(truncatingIfNeeded: number & entryMask)]
+        if unsafe entry == 0 && front.pointee.cachedLevels & ~1 == 0 { return absentPage(on: cpu) }
         let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
         if unsafe entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word) {
           unsafe front.pointee.quickWalks &+= 1
@@ -61,6 +62,17 @@ extension MMU {
       return .success(PhysicalAddress(second & ~mask | raw & mask))
     }
     return accessInGeneral(address, kind, user: user, on: cpu)
+  }
+
+  /// A walk from a cached entry of level 1 to an entry for a base page that is not there: what `walk` would count, and answer.
+  private func absentPage(on cpu: Int) -> AccessResult {
+    // SAFETY: the caller has checked the CPU's number.
+    let state = unsafe cpus + cpu
+    unsafe state.pointee.isActive = true
+    unsafe state.pointee.counters.walks &+= 1
+    unsafe state.pointee.counters.shortWalks &+= 1
+    unsafe state.pointee.counters.references[0] &+= 1
+    return fault(.absent, 0, on: cpu)
   }
 
   /// Every access that is not of the common kind.

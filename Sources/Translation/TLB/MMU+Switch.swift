@@ -5,16 +5,18 @@ extension MMU {
   /// away is made up for here. Throws `noSuchCPU`. Traps where the table was not attached.
   @inlinable @inline(__always)
   public func switchSpace(on cpu: CPUID, to table: PageTable) throws(MemoryError) {
+    if isReady(table, on: cpu) { return }
+    try switchInGeneral(on: cpu, to: table)
+  }
+
+  /// Whether a space is loaded on a CPU, and nothing is to be made up for: `switchSpace` would do nothing. False for a CPU that is not there.
+  @inlinable @inline(__always)
+  public func isReady(_ table: PageTable, on cpu: CPUID) -> Bool {
     let number = cpu.rawValue
-    // Mostly it is loaded, and nothing is to be made up for.
     // SAFETY: the CPU's number is checked first.
-    if unsafe UInt(bitPattern: number) < UInt(bitPattern: cpuCount)
+    return unsafe UInt(bitPattern: number) < UInt(bitPattern: cpuCount)
       && fronts[number].context == table.attachment.pointee
       && fronts[number].epoch == shared.pointee.epoch && lazies[number &>> 6] &>> UInt64(number & 63) & 1 == 0
-    {
-      return
-    }
-    try switchInGeneral(on: cpu, to: table)
   }
 
   @usableFromInline @inline(never)

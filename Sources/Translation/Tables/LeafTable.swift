@@ -92,6 +92,52 @@ extension PageTable {
     return true
   }
 
+  /// Counts entries that were made in the last leaf table.
+  @inlinable @inline(__always) func countInLeafTable(_ made: Int) {
+    // SAFETY: see `LeafTable`. The count stays inside its bits, whatever has been written over entries.
+    let record = unsafe lastLeafTable.pointee.record.pointee
+    let live = min(record & 0x7FFF &+ UInt64(truncatingIfNeeded: made), 0x7FFF)
+    unsafe lastLeafTable.pointee.record.pointee = record & ~0x7FFF | live
+  }
+
+  /// The entry of a base page whose table is the last one, where it is to have flags that need no further look, and has an entry; nil leaves
+  /// it to the general way.
+  @inlinable @inline(__always)
+  func baseEntry(_ page: VirtualAddress, inserting flags: PageFlags) -> UnsafeMutablePointer<UInt64>? {
+    let raw = page.rawValue
+    let last = unsafe lastLeafTable
+    // SAFETY: see `LeafTable`; the index is within the table.
+    guard raw & pageMask == 0, hasLeafTable(of: raw), unsafe flags.isSubset(of: last.pointee.allowed) else {
+      return nil
+    }
+    let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
+    return unsafe entry.pointee == 0 ? nil : entry
+  }
+
+  /// `replace`, where `baseEntry` has found the entry and nothing is to be refused; what it was, 0 leaves it to the general way.
+  @inlinable @inline(__always)
+  func replaceBase(_ page: VirtualAddress, _ frame: UInt64, _ flags: PageFlags) -> UInt64 {
+    let both = flags.rawValue & flags.rawValue &>> 2
+    if flags.rawValue & 1 == 0 || both & 2 != 0 || frame &>> frameBits != 0 { return 0 }
+    guard let entry = unsafe baseEntry(page, inserting: flags) else { return 0 }
+    let old = unsafe entry.pointee
+    unsafe entry.pointee = format.leaf(PhysicalAddress(frame &<< pageShift), flags: flags, level: 0)
+    return old
+  }
+
+  /// `change` of one base page, where `baseEntry` has found the entry and nothing is to be refused; what it was and is. (0, 0) leaves it to
+  /// the general way.
+  @inlinable @inline(__always)
+  func changeBase(_ page: VirtualAddress, removing: PageFlags, inserting: PageFlags) -> (old: UInt64, new: UInt64) {
+    guard let entry = unsafe baseEntry(page, inserting: inserting) else { return (0, 0) }
+    let old = unsafe entry.pointee
+    let flags = format.flags(old).subtracting(removing).union(inserting)
+    if enforcesWriteXorExecute, flags.isSuperset(of: [.writable, .executable]) { return (0, 0) }
+    let new = old & format.leafAddressMasks[0] | format.leaf(PhysicalAddress(0), flags: flags, level: 0)
+    unsafe entry.pointee = new
+    return (old, new)
+  }
+
   /// Takes a base page out where its table is the last one and keeps other entries; 0 leaves it to the general way, else its entry.
   @inlinable @inline(__always) func unmapBase(_ start: VirtualAddress) -> UInt64 {
     let raw = start.rawValue

@@ -113,7 +113,7 @@ extension PageTable {
   }
 
   /// The table of `level` on the way to `position`; what is missing of it is made.
-  private func makeTables(
+  func makeTables(
     position: UInt64, to level: Int, flags: PageFlags, cpu: CPUID, needsUser: inout Bool
   ) throws(MemoryError) -> UInt64 {
     var table = rootFrame.rawValue

@@ -22,6 +22,13 @@ extension PageTable {
     _ range: PageRange, removing: PageFlags, inserting: PageFlags, holes: Holes = .skipped, merging: Bool = false,
     visit: (Mapping) -> Void = { _ in }
   ) throws(MemoryError) -> FlushObligation {
+    if range.pageCount == 1, !merging {
+      let (old, new) = changeBase(range.start, removing: removing, inserting: inserting)
+      if old != 0 {
+        visit(mapping(format.position(range.start), old, level: 0))
+        return unmapped(range.start, old == new ? 0 : old)
+      }
+    }
     let first = try check(range)
     if case .refused = holes, let hole = firstHole(position: first, pages: range.pageCount) {
       throw .notMapped(address(hole))
@@ -47,6 +54,8 @@ extension PageTable {
   public func replace(
     _ page: VirtualAddress, with frame: FrameNumber, flags: PageFlags
   ) throws(MemoryError) -> FlushObligation {
+    let old = replaceBase(page, frame.rawValue, flags)
+    if old != 0 { return unmapped(page, old) }
     let position = try check(PageRange(page))
     try check(flags, at: page)
     guard frame.rawValue < 1 << (format.physicalBits - format.pageShift) else { throw .noSuchFrame(frame) }
