@@ -50,7 +50,7 @@ test:
 lint:
 	swift format lint --strict --recursive $(SOURCES)
 
-# The allocator's figures, each as a ratio to something that is measured beside it. jemalloc wants more room for its thread-local variables
+# The figures of the allocator and of page tables, each as a ratio to something that is measured beside it. jemalloc wants more room for its thread-local variables
 # than a library has that is loaded by a running program.
 bench:
 	$(call install,$(LIBRARIES) $(ALLOCATORS))

@@ -9,13 +9,34 @@ let package = Package(
     .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
   ],
   targets: [
-    .executableTarget(
-      name: "Frames",
+    // How figures are taken and noted, and the machines that they are taken of.
+    .target(
+      name: "Figures",
       dependencies: [
         .product(name: "PhysicalMemory", package: "veridianfs"),
         .product(name: "Benchmark", package: "benchmark"),
       ],
+      path: "Benchmarks/Figures"),
+    .executableTarget(
+      name: "Frames",
+      dependencies: [
+        "Figures",
+        .product(name: "PhysicalMemory", package: "veridianfs"),
+        .product(name: "Benchmark", package: "benchmark"),
+      ],
       path: "Benchmarks/Frames",
-      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+    // The least that page tables can cost.
+    .target(name: "RadixTree", path: "Benchmarks/RadixTree"),
+    .executableTarget(
+      name: "PageTables",
+      dependencies: [
+        "Figures", "RadixTree",
+        .product(name: "PhysicalMemory", package: "veridianfs"),
+        .product(name: "Translation", package: "veridianfs"),
+        .product(name: "Benchmark", package: "benchmark"),
+      ],
+      path: "Benchmarks/PageTables",
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
   ]
 )

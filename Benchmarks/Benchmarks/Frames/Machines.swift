@@ -1,7 +1,9 @@
 import Benchmark
+import Figures
 import Glibc
 import MemoryTypes
 import PhysicalMemory
+import Topology
 
 /// What a machine costs when it is made, what its notes take, and what is left of its whole blocks.
 enum Machines {
@@ -29,7 +31,7 @@ enum Machines {
     let growth = Figure.custom("16 TiB, KiB resident")
     Benchmark("Making a machine", configuration: Figure.configuration([one, sixteen, ratio, growth])) { benchmark in
       func time(_ bytes: Int) -> Double {
-        let description = Own.machine(bytes: bytes, cpus: 2)
+        let description = MachineDescription.measured(bytes: bytes, cpus: 2)
         return Figure.time(1) { blackHole(try! PhysicalMemory(description)) }
       }
       let small = time(1 << 40)

@@ -1,4 +1,5 @@
 import Benchmark
+import Figures
 import MemoryTypes
 import PhysicalMemory
 

@@ -1,4 +1,5 @@
 import Benchmark
+import Figures
 import Glibc
 
 /// Allocators that are nearly full, or that fill and empty.

@@ -1,7 +1,7 @@
+import Figures
 import Glibc
 import MemoryTypes
 import PhysicalMemory
-import Topology
 
 /// The size of a block as a type, so that what follows from it is constant where a workload is compiled, as it is for whoever asks for a frame
 /// or for a huge page.
@@ -28,19 +28,7 @@ protocol Subject: Sendable {
 struct Own: Subject {
   let memory: PhysicalMemory
 
-  /// A machine of one node with so many bytes, in one zone.
-  init(bytes: Int, cpus: Int = 2) { memory = try! PhysicalMemory(Self.machine(bytes: bytes, cpus: cpus)) }
-
-  static func machine(bytes: Int, cpus: Int) -> MachineDescription {
-    let node = NodeID(0)
-    // Behind the 16 MiB that would be zone DMA.
-    let memory = PhysicalRange(start: PhysicalAddress(16 << 20), size: ByteCount(UInt64(bytes)))
-    return MachineDescription(
-      name: "benchmark", summary: "", architecture: .x86_64,
-      cpus: (0..<cpus).map { CPU(id: CPUID($0), package: 0, die: 0, core: $0, thread: 0, node: node) }, caches: [],
-      nodes: [Node(id: node, memory: [memory], kind: .dram)], distances: [[10]], reserved: [], performance: [],
-      memoryBlockSize: bytes < 64 << 30 ? .mib(128) : .gib(2), settings: Settings())
-  }
+  init(bytes: Int, cpus: Int = 2) { memory = try! PhysicalMemory(.measured(bytes: bytes, cpus: cpus)) }
 
   @inline(__always)
   func allocate(order: Int, cpu: Int) -> Int {

@@ -1,3 +1,4 @@
+import Figures
 import Glibc
 
 /// Marsaglia's xorshift64: the same numbers for every subject.
@@ -118,11 +119,4 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Doubl
   }
   for thread in threads { pthread_join(thread, nil) }
   return nanoseconds() - start
-}
-
-/// The host's monotonic clock, or what the calling thread has had of a processor: what counts where others use the host as well.
-func nanoseconds(_ clock: clockid_t = CLOCK_MONOTONIC) -> Double {
-  var time = timespec()
-  clock_gettime(clock, &time)
-  return Double(time.tv_sec) * 1e9 + Double(time.tv_nsec)
 }
