@@ -3,7 +3,7 @@ public import MemoryTypes
 /// The free frames that a CPU keeps of one zone (Linux's `per_cpu_pages`), and what it counts of that zone.
 ///
 /// A list for each of the orders 0 to 3 and 9 (its *slots*) and each mobility; the frames of a list are chained through their words in the
-/// frame table, last in, first out. Zeroed memory is an empty list. All fields are guarded by the lock in the last bytes of its 384, which
+/// frame table, last in, first out. Zeroed memory is an empty list. All fields are guarded by the lock in the last bytes of its 896, which
 /// is no field, so that an access to the list as a whole is none to the lock.
 @frozen @usableFromInline struct CPUList: ~Copyable {
   /// Frames that may be held in orders 0 to 3, and in order 9, less those that are: below 0 there are too many. The limits are set when the
@@ -14,11 +14,8 @@ public import MemoryTypes
   @usableFromInline var highLarge: Int32
   /// The first frame of each list, plus 1; 0 where it is empty. Index: `head`.
   @usableFromInline var heads: InlineArray<20, UInt64>
-  /// Allocations and frees since the start, by slot.
-  @usableFromInline var allocations: InlineArray<5, UInt64>
-  @usableFromInline var frees: InlineArray<5, UInt64>
-  /// Frames handed out less frames taken back by this list, by kind of owner; only sums over all lists mean anything.
-  @usableFromInline var kinds: InlineArray<7, Int>
+  /// What went through the list since the start. Index: `traffic`. One number a change, as the next lock waits for all that is stored.
+  @usableFromInline var traffic: InlineArray<40, Traffic>
   /// Allocations that another node should have served (`numa_miss`), and those whose CPU is of another node (`numa_other`).
   @usableFromInline var numaMisses: UInt64
   @usableFromInline var numaOthers: UInt64
@@ -28,9 +25,15 @@ public import MemoryTypes
   /// 1 once the zone knows that this list is in use.
   @usableFromInline var registered: UInt32
 
+  /// Allocations and frees of a slot's size, of one kind of owner.
+  @frozen @usableFromInline struct Traffic {
+    @usableFromInline var allocations: UInt64
+    @usableFromInline var frees: UInt64
+  }
+
   static let slots = 5
   /// Bytes from one list to the next: whole cache lines.
-  @inlinable static var stride: Int { 384 }
+  @inlinable static var stride: Int { 896 }
 
   /// The lock that guards the list at that place.
   @inlinable @inline(__always)
@@ -49,41 +52,68 @@ public import MemoryTypes
   @inline(__always)
   static func head(_ slot: Int, _ mobility: Int) -> Int { slot &<< 2 | mobility }
 
+  /// The place in `traffic` of a slot's size and a kind of owner, of which there are at most 8.
+  @inlinable @inline(__always)
+  static func traffic(_ slot: Int, kind: Int) -> Int { slot &<< 3 | kind }
+
   /// Every slot with every mobility.
   static let all = (0..<slots).flatMap { slot in (0..<3).map { (slot: slot, mobility: $0) } }
 
   /// Frames that the list holds.
   var held: Int { Int(high) - Int(room) + Int(highLarge) - Int(roomLarge) }
-  var smallAllocations: UInt64 { allocations[0] + allocations[1] + allocations[2] + allocations[3] }
-  var smallFrees: UInt64 { frees[0] + frees[1] + frees[2] + frees[3] }
+
+  /// Allocations and frees since the start of a slot's size.
+  private func total(ofSlot slot: Int) -> Traffic {
+    var total = Traffic(allocations: 0, frees: 0)
+    for kind in 0..<8 {
+      let each = traffic[CPUList.traffic(slot, kind: kind)]
+      total.allocations += each.allocations
+      total.frees += each.frees
+    }
+    return total
+  }
+
+  func allocations(ofSlot slot: Int) -> UInt64 { total(ofSlot: slot).allocations }
+  func frees(ofSlot slot: Int) -> UInt64 { total(ofSlot: slot).frees }
+  var smallAllocations: UInt64 { (0..<4).reduce(0) { $0 + allocations(ofSlot: $1) } }
+  var smallFrees: UInt64 { (0..<4).reduce(0) { $0 + frees(ofSlot: $1) } }
+  var largeAllocations: UInt64 { allocations(ofSlot: 4) }
+  var largeFrees: UInt64 { frees(ofSlot: 4) }
   /// Frames handed out since the start.
   var allocatedFrames: UInt64 {
-    allocations[0] + allocations[1] << 1 + allocations[2] << 2 + allocations[3] << 3 + allocations[4] << 9
+    (0..<CPUList.slots).reduce(0) { $0 + allocations(ofSlot: $1) << UInt64(CPUList.order(ofSlot: $1)) }
+  }
+
+  /// Frames handed out less frames taken back by this list, of a kind of owner; only sums over all lists mean anything.
+  func frames(ofKind kind: Int) -> Int {
+    var frames = 0
+    for slot in 0..<CPUList.slots {
+      let each = traffic[CPUList.traffic(slot, kind: kind)]
+      frames += Int(truncatingIfNeeded: each.allocations &- each.frees) << CPUList.order(ofSlot: slot)
+    }
+    return frames
   }
 
   /// Counts allocations of one kind that leave the list.
   @inlinable @inline(__always)
   mutating func countAllocation(_ slot: Int, kind: Int, _ count: Int = 1) {
-    let frames = CPUList.frames(ofSlot: slot) &* count
-    _ = addHeld(slot, 0 &- frames)
-    unsafe allocations[unchecked: slot] &+= UInt64(truncatingIfNeeded: count)
-    unsafe kinds[unchecked: kind] &+= frames
+    _ = addHeld(slot, 0 &- CPUList.frames(ofSlot: slot) &* count)
+    unsafe traffic[unchecked: CPUList.traffic(slot, kind: kind)].allocations &+= UInt64(truncatingIfNeeded: count)
   }
 
   /// Counts allocations of one kind that come back to the list; whether that holds more of its kind than it should then.
   @inlinable @inline(__always)
   mutating func countFree(_ slot: Int, kind: Int, _ count: Int = 1) -> Bool {
-    let frames = CPUList.frames(ofSlot: slot) &* count
-    unsafe frees[unchecked: slot] &+= UInt64(truncatingIfNeeded: count)
-    unsafe kinds[unchecked: kind] &-= frames
-    return addHeld(slot, frames)
+    unsafe traffic[unchecked: CPUList.traffic(slot, kind: kind)].frees &+= UInt64(truncatingIfNeeded: count)
+    return addHeld(slot, CPUList.frames(ofSlot: slot) &* count)
   }
 
   /// How many blocks of order 9 a refill brings: twice as many as the last one while none is given back (`nr_pcp_alloc` in Linux 6.7), as
   /// many as the list may hold at most.
   mutating func nextGrant() -> Int {
-    grant = freesAtGrant == frees[4] ? max(1, min(grant * 2, highLarge >> 9)) : 1
-    freesAtGrant = frees[4]
+    let frees = largeFrees
+    grant = freesAtGrant == frees ? max(1, min(grant * 2, highLarge >> 9)) : 1
+    freesAtGrant = frees
     return Int(grant)
   }
 
@@ -113,11 +143,9 @@ public import MemoryTypes
     grant = 0
     freesAtGrant = 0
     heads = InlineArray(repeating: 0)
-    allocations = InlineArray(repeating: 0)
-    frees = InlineArray(repeating: 0)
+    traffic = InlineArray(repeating: Traffic(allocations: 0, frees: 0))
     numaMisses = 0
     numaOthers = 0
-    kinds = InlineArray(repeating: 0)
   }
 }
 

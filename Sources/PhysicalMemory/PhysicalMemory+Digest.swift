@@ -89,8 +89,8 @@ extension CPUList {
   fileprivate func addState(to digest: inout StateDigest) {
     digest.add([Int(room), Int(roomLarge), Int(high), Int(highLarge), Int(grant)])
     digest.add([freesAtGrant, numaMisses, numaOthers])
-    for slot in 0..<CPUList.slots { digest.add([allocations[slot], frees[slot]]) }
-    for kind in 0..<7 { digest.add(kinds[kind]) }
+    for slot in 0..<CPUList.slots { digest.add([allocations(ofSlot: slot), frees(ofSlot: slot)]) }
+    for kind in 0..<7 { digest.add(frames(ofKind: kind)) }
   }
 }
 

@@ -35,7 +35,7 @@ extension PhysicalMemory {
         for kind in 0..<FrameOwner.Kind.allCases.count {
           unsafe totals.framesByOwner[kind] += zones[zone].kinds[kind]
           for cpu in unsafe zones[zone].registered {
-            unsafe totals.framesByOwner[kind] += list(zone, cpu).pointee.kinds[kind]
+            unsafe totals.framesByOwner[kind] += list(zone, cpu).pointee.frames(ofKind: kind)
           }
         }
         for cpu in unsafe zones[zone].registered { unsafe free += list(zone, cpu).pointee.held }
@@ -61,7 +61,7 @@ extension PhysicalMemory {
     for zone in zones {
       for kind in framesByOwner.indices {
         var count = unsafe self.zones[zone].kinds[kind]
-        for cpu in unsafe self.zones[zone].registered { unsafe count += list(zone, cpu).pointee.kinds[kind] }
+        for cpu in unsafe self.zones[zone].registered { unsafe count += list(zone, cpu).pointee.frames(ofKind: kind) }
         framesByOwner[kind] += FrameCount(UInt64(count))
       }
     }
@@ -85,12 +85,12 @@ extension PhysicalMemory {
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
       unsafe bitmap.allocations += list.pointee.smallAllocations
-      unsafe buddy.allocations += list.pointee.allocations[4]
+      unsafe buddy.allocations += list.pointee.largeAllocations
       unsafe allocated += list.pointee.allocatedFrames
       unsafe bitmap.frees += list.pointee.smallFrees
-      unsafe buddy.frees += list.pointee.frees[4]
-      unsafe fromLists.allocations += list.pointee.smallAllocations + list.pointee.allocations[4]
-      unsafe fromLists.frees += list.pointee.smallFrees + list.pointee.frees[4]
+      unsafe buddy.frees += list.pointee.largeFrees
+      unsafe fromLists.allocations += list.pointee.smallAllocations + list.pointee.largeAllocations
+      unsafe fromLists.frees += list.pointee.smallFrees + list.pointee.largeFrees
       unsafe listed += list.pointee.held
       unsafe lists.append(
         PhysicalSnapshot.ListSnapshot(
@@ -159,7 +159,7 @@ extension PhysicalMemory {
     unsafe numa.other = pointer.pointee.numa.other
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
-      let allocations = unsafe list.pointee.smallAllocations + list.pointee.allocations[4]
+      let allocations = unsafe list.pointee.smallAllocations + list.pointee.largeAllocations
       unsafe numa.hit += allocations - list.pointee.numaMisses
       unsafe numa.miss += list.pointee.numaMisses
       unsafe numa.local += allocations - list.pointee.numaOthers

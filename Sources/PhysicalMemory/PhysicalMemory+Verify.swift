@@ -62,7 +62,7 @@ extension PhysicalMemory {
       "managed less free", zones[zone].managed - zones[zone].free - zones[zone].isolated - listed, allocated)
     for kind in kinds.indices {
       var counted = unsafe zones[zone].kinds[kind]
-      for cpu in unsafe zones[zone].registered { unsafe counted += list(zone, cpu).pointee.kinds[kind] }
+      for cpu in unsafe zones[zone].registered { unsafe counted += list(zone, cpu).pointee.frames(ofKind: kind) }
       expect("the count of frames of owner kind \(kind)", counted, kinds[kind])
     }
   }
