@@ -9,6 +9,8 @@ SOURCES := Sources Tests Package.swift $(wildcard Benchmarks/Benchmarks Benchmar
 LIBRARIES := libfuse3-dev fuse3 pkg-config
 CLIENTS := numactl util-linux hwloc-nox
 MEASURING := gcc util-linux
+# gold stumbles over the fuzzer's instrumentation.
+FUZZING := lld
 # General allocators that the benchmarks compare with, where they are there.
 ALLOCATORS := libjemalloc2 libmimalloc2.0
 
@@ -71,7 +73,7 @@ FUZZ := swift build --package-path Tests/Fuzz --scratch-path .build-fuzz -c rele
   -Xswiftc -sanitize=fuzzer -Xswiftc -assert-config -Xswiftc Debug
 SECONDS := 60
 fuzz:
-	$(call install,$(LIBRARIES))
+	$(call install,$(LIBRARIES) $(FUZZING))
 	$(FUZZ)
 	@mkdir -p .build-fuzz/corpus
 	.build-fuzz/release/Fuzz dictionary >.build-fuzz/dictionary

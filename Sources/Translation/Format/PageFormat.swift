@@ -140,10 +140,10 @@ extension PageFormat {
   }
 }
 
-/// A page format at a fixed address, for as long as the process: hot paths read fields in place. The value itself is
+/// A page format at a fixed address, for as long as the kernel's table: hot paths read fields in place. The value itself is
 /// larger than what is worth copying at each step of a walk.
 @safe @frozen @usableFromInline struct FormatReference {
-  /// SAFETY: never freed, never written after init.
+  /// SAFETY: freed by the kernel's table, which all that walk it hold; never written after init.
   @usableFromInline let pointer: UnsafePointer<PageFormat>
 
   @usableFromInline init(_ format: PageFormat) {
@@ -151,6 +151,8 @@ extension PageFormat {
     unsafe place.initialize(to: format)
     unsafe pointer = UnsafePointer(place)
   }
+
+  func free() { unsafe pointer.deallocate() }
 }
 
 extension PageFormat: Equatable, CustomStringConvertible {

@@ -52,6 +52,8 @@ public import MemoryTypes
   /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
   public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
     precondition(frames.frameSize == format.frameSize, "a page format of another frame size")
+    let root = try frames.allocate(owner: 0, cpu: cpu)
+    rootFrame = FrameNumber(root)
     reference = FormatReference(format)
     self.frames = frames
     pageShift = format.pageShift
@@ -64,8 +66,6 @@ public import MemoryTypes
     space = 0
     kernel = nil
     enforcesWriteXorExecute = true
-    let root = try frames.allocate(owner: 0, cpu: cpu)
-    rootFrame = FrameNumber(root)
     unsafe attachment = .allocate(capacity: 1)
     unsafe attachment.initialize(to: -1)
     unsafe lastLeafTable = .allocate(capacity: 1)
@@ -111,6 +111,8 @@ public import MemoryTypes
     frames.free(rootFrame.rawValue, cpu: cpu)
     unsafe attachment.deallocate()
     unsafe lastLeafTable.deallocate()
+    // Spaces and the MMU hold the kernel's table, and with it the format.
+    if kernel == nil { reference.free() }
   }
 
   @inlinable public var isKernel: Bool { kernel == nil }
