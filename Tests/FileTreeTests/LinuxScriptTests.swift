@@ -80,6 +80,22 @@ import Testing
     #expect(try old.read(4, at: 0x1000) == [])
   }
 
+  /// What init has on the real machine, but for a number that follows from the memory.
+  @Test func showsLimits() throws {
+    let served = try Served(.fourNode, profile: .linux)
+    let lines = try served.text("proc/1/limits").lines
+    #expect(lines.count == 17)
+    #expect(lines[0] == "Limit                     Soft Limit           Hard Limit           Units     ")
+    #expect(lines[4] == "Max stack size            8388608              unlimited            bytes     ")
+    #expect(lines[14] == "Max nice priority         0                    0                    ")
+    #expect(lines[16] == "Max realtime timeout      unlimited            unlimited            us        ")
+    // An eighth of the memory in stacks of 16 KiB, and half of that.
+    let pages = try #require(try served.text("proc/meminfo").value("MemTotal:")) / 4
+    let count = "\(pages / 32 / 2)"
+    #expect(lines[7] == "Max processes             \(count)                \(count)                processes ")
+    #expect(try served.text("proc/1/status").contains("\nSigQ:\t0/\(count)\nSigPnd:"))
+  }
+
   @Test func readsAndWritesThroughThePageTables() throws {
     let served = try Served()
     _ = try served.command("mmap(0x10000000, 0x3000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)")

@@ -79,6 +79,8 @@ extension AddressSpace {
 
     try place(process, address, length, areaFlags, pageOffset, file)
     if areaFlags.contains(.locked) || flags.intersection([.populate, .nonBlocking]) == .populate {
+      // What the OOM killer ends meanwhile gives its files back at once.
+      memory.holdsFiles = false
       populate(process, address, length)
     }
     return address

@@ -22,6 +22,9 @@ extension AddressSpace {
     }
     if area.pageLevel > 0, (address | old | new | askedTarget) & (entrySize(of: area) - 1) != 0 { throw .invalid }
     if !flags.isDisjoint(with: [.fixed, .keepOld]) {
+      // Shared memory that is in the way counts as promised until the call ends.
+      memory.holdsFiles = true
+      defer { memory.dropHeldFiles() }
       return try moveTo(process, address, old, askedTarget, new, flags)
     }
     if old >= new {
@@ -164,7 +167,10 @@ extension AddressSpace {
     }
     if areaFlags.contains(.locked) {
       counts.locked += new >> pageShift
-      if new > old { populate(process, target + old, new - old) }
+      if new > old {
+        memory.holdsFiles = false
+        populate(process, target + old, new - old)
+      }
     }
     if excess > 0 {
       rest.flags.insert(.accounted)

@@ -205,13 +205,6 @@ extension UserMemory {
     dropUnusedPoolPage(FrameRange(start: head, count: FrameCount(format.basePages(level: file.pageLevel))))
   }
 
-  /// A call ends during which files were held.
-  func dropHeldFiles() {
-    holdsFiles = false
-    for file in heldFiles { dropHugeFile(file) }
-    heldFiles = []
-  }
-
   /// The file's last holder is gone: so are its pages, and what was reserved for it and not used (`hugetlbfs_evict_inode`).
   func dropHugeFile(_ file: MemoryFile) {
     let pages = file.cachedIndices

@@ -42,6 +42,9 @@ public final class UserMemory {
   public internal(set) var committedPages: UInt64 = 0
   /// Pages that the machine could ever hand out.
   private(set) var totalPages: UInt64 = 0
+  /// How many processes a user may have: half of as many as would fill an eighth of the memory at boot with their stacks in the kernel
+  /// (`set_max_threads`, `fork_init`).
+  public private(set) var processLimit: UInt64 = 0
   /// The nodes with memory (`node_states[N_MEMORY]`).
   public private(set) var nodesWithMemory = NodeMask([])
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
@@ -62,8 +65,8 @@ public final class UserMemory {
   public var hugePools: HugePools
   public internal(set) var hugePoolEvents = HugePoolEvents()
   private var lastHugeFileNumber: UInt64 = 0
-  /// Files of huge pages whose last holder is gone in the midst of an mmap call: they go when it ends (`____fput`).
-  var heldFiles: [MemoryFile] = []
+  /// Files whose last holder has gone while a call wants them held: they go when it ends (`____fput`), and count against limits until then.
+  private var heldFiles: [MemoryFile] = []
   var holdsFiles = false
   /// In bytes: `sys/kernel/debug/fault_around_bytes`.
   public private(set) var faultAroundBytes: UInt64 = 65536
@@ -135,6 +138,7 @@ public final class UserMemory {
     lastFileNumber = Self.firstFileNumber - 1
     physicalFile.users = 1
     followMemory()
+    processLimit = min(max(totalPages / (8 * kernelStackPages), 20), 0x3fff_ffff) / 2
   }
 
   /// Looks anew at which nodes have memory, how much, and who stands in for whom: after memory has come or gone.
@@ -296,7 +300,18 @@ public final class UserMemory {
   func drop(_ file: MemoryFile) {
     file.users -= 1
     if file.users > 0 { return }
-    if file.kind == .hugePages { return holdsFiles ? heldFiles.append(file) : dropHugeFile(file) }
+    if holdsFiles { heldFiles.append(file) } else { forget(file) }
+  }
+
+  /// A call ends during which files were held.
+  func dropHeldFiles() {
+    holdsFiles = false
+    for file in heldFiles { forget(file) }
+    heldFiles = []
+  }
+
+  private func forget(_ file: MemoryFile) {
+    if file.kind == .hugePages { return dropHugeFile(file) }
     for index in file.cachedIndices { removeFromCache(file, index) }
     diskPages -= file.disk.count
     uncommit(pages: file.promised)

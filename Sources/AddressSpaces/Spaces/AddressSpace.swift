@@ -59,6 +59,8 @@ public final class AddressSpace {
   public var addressEnd: UInt64 { layout.userEnd }
   /// Where the stack began to grow down from (`mm->start_stack`).
   public var stackStart: UInt64 { layout.stackTop - 1 }
+  /// How large the stack may grow, in bytes (RLIMIT_STACK).
+  public var stackLimit: UInt64 { layout.stackLimit }
   /// How many areas there are.
   public var areaCount: Int { areas.count }
   /// Calls `body` for every area in ascending order.

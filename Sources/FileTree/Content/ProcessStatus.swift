@@ -40,6 +40,7 @@ func renderStatus(_ machine: Machine, _ process: Process, _ text: inout TextBuff
       CoreDumping:\t0
       THP_enabled:\t1
       Threads:\t1
+      SigQ:\t0/\(machine.users.processLimit)
       SigPnd:\t0000000000000000
       ShdPnd:\t0000000000000000
       SigBlk:\t0000000000000000

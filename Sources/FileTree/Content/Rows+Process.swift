@@ -35,6 +35,7 @@ extension Table {
   static let processRows: [Row] = [
     file("status", "proc(5), fs/proc/array.c proc_pid_status", renderStatus),
     file("stat", "proc(5), fs/proc/array.c do_task_stat", renderStat),
+    file("limits", "proc(5), fs/proc/base.c proc_pid_limits", renderLimits),
     file("statm", "proc(5), fs/proc/array.c proc_pid_statm") { machine, process, text in
       text.append(string: machine.users.statm(process))
     },
