@@ -268,28 +268,35 @@ public struct RecordedLog {
   /// another kind, or its beginning.
   public mutating func takeAccesses(_ bytes: RawSpan) -> Int {
     followMachine()
+    let memory = memory
     var position = 0
-    var process: Process?
     while let access = LackeyAccess(bytes, at: &position) {
-      guard let own = process ?? self.process() else {
-        counts.accesses &+= 1
+      counts.accesses &+= 1
+      guard let process = process() else {
         counts.signals += 1
         continue
       }
+      var isDone = touch(access, process, memory)
       // A process that is out of memory may be gone.
-      process = touch(access, own) ? own : nil
+      while isDone, let next = LackeyAccess(bytes, at: &position) {
+        counts.accesses &+= 1
+        isDone = touch(next, process, memory)
+      }
     }
     return position
   }
 
-  private mutating func touch(_ access: LackeyAccess, _ process: Process) -> Bool {
-    counts.accesses &+= 1
+  /// False after a signal.
+  @inline(__always)
+  private mutating func touch(_ access: LackeyAccess, _ process: Process, _ memory: UserMemory) -> Bool {
     var isDone = true
-    if access.reads { isDone = memory.touch(process, access.address, access.size, write: false) }
-    if !isDone { counts.signals += 1 }
+    if access.reads, !memory.touch(process, access.address, access.size, write: false) {
+      counts.signals += 1
+      isDone = false
+    }
     if access.writes, !memory.touch(process, access.address, access.size, write: true) {
       counts.signals += 1
-      return false
+      isDone = false
     }
     return isDone
   }
