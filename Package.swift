@@ -15,7 +15,7 @@ let package = Package(
     .executable(name: "veridianfs", targets: ["veridianfs"]),
     .library(name: "PhysicalMemory", targets: ["MemoryTypes", "Topology", "PhysicalMemory"]),
     .library(name: "Translation", targets: ["Translation"]),
-    .library(name: "Commands", targets: ["MemoryTypes", "Topology", "Machine", "Commands"]),
+    .library(name: "Commands", targets: ["MemoryTypes", "Topology", "AddressSpaces", "Machine", "Commands"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),

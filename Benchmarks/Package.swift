@@ -38,5 +38,14 @@ let package = Package(
       ],
       path: "Benchmarks/PageTables",
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+    .executableTarget(
+      name: "Processes",
+      dependencies: [
+        "Figures", "RadixTree",
+        .product(name: "Commands", package: "veridianfs"),
+        .product(name: "Benchmark", package: "benchmark"),
+      ],
+      path: "Benchmarks/Processes",
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
   ]
 )

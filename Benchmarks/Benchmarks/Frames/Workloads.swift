@@ -1,19 +1,6 @@
 import Figures
 import Glibc
 
-/// Marsaglia's xorshift64: the same numbers for every subject.
-struct RandomNumbers {
-  private var state: UInt64 = 88_172_645_463_325_252
-
-  @inline(__always)
-  mutating func below(_ limit: Int) -> Int {
-    state ^= state << 13
-    state ^= state >> 7
-    state ^= state << 17
-    return Int(truncatingIfNeeded: state.multipliedFullWidth(by: UInt64(limit)).high)
-  }
-}
-
 /// Allocates a block and gives it back, so many times.
 @inline(never)
 func pairs<Size: Order>(_ subject: some Subject, _: Size.Type, _ count: Int, cpu: Int = 0) {
