@@ -22,8 +22,6 @@ public final class AllocationWatch: @unchecked Sendable {
   public let owners: PageOwners?
   private var latencies = [LatencyHistogram](
     repeating: LatencyHistogram(), count: Path.allCases.count * Operation.allCases.count)
-  @safe @exclusivity(unchecked) private var allocations: UInt64 = 0
-  @safe @exclusivity(unchecked) private var frees: UInt64 = 0
 
   init(owners: PageOwners?) { self.owners = owners }
 
@@ -34,21 +32,7 @@ public final class AllocationWatch: @unchecked Sendable {
 
   func reset() {
     for index in latencies.indices { latencies[index] = LatencyHistogram() }
-    allocations = 0
-    frees = 0
     owners?.reset()
-  }
-
-  /// Whether the next operation of the kind is to be timed: the first is.
-  fileprivate func isSampled(_ operation: Operation) -> Bool {
-    switch operation {
-    case .allocate:
-      allocations &+= 1
-      return allocations % Self.sampling == 1
-    case .free:
-      frees &+= 1
-      return frees % Self.sampling == 1
-    }
   }
 
   fileprivate func add(_ nanoseconds: UInt64, _ path: Path, _ operation: Operation) {
@@ -82,20 +66,28 @@ extension PhysicalMemory {
   /// `allocate` where somebody looks on.
   @inline(never)
   func allocateWatched(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
-    let start = watch!.isSampled(.allocate) ? Self.now() : 0
+    watched.allocations &+= 1
+    if watched.allocations % AllocationWatch.sampling == 1 { return try allocateSampled(request) }
     let range = try allocateDirectly(request)
-    if start != 0 {
-      let end = Self.now()
-      watch!.add(end - start, path(of: Int(range.start.rawValue)), .allocate)
-    }
-    if watch!.owners != nil { watch!.owners!.allocated(range, request) }
+    if keepsOwners { watch!.owners!.allocated(range, request) }
+    return range
+  }
+
+  @inline(never)
+  private func allocateSampled(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
+    let start = Self.now()
+    let range = try allocateDirectly(request)
+    let end = Self.now()
+    watch!.add(end - start, path(of: Int(range.start.rawValue)), .allocate)
+    watch!.owners?.allocated(range, request)
     return range
   }
 
   /// `free` where somebody looks on.
   @inline(never)
   func freeWatched(_ range: FrameRange, _ cpu: CPUID) throws(MemoryError) {
-    if watch!.isSampled(.free), range.start.rawValue < UInt64(table.limit) {
+    watched.frees &+= 1
+    if watched.frees % AllocationWatch.sampling == 1, range.start.rawValue < UInt64(table.limit) {
       let path = path(of: Int(range.start.rawValue))
       let start = Self.now()
       try freeDirectly(range, cpu)
@@ -103,7 +95,7 @@ extension PhysicalMemory {
     } else {
       try freeDirectly(range, cpu)
     }
-    if watch!.owners != nil { watch!.owners!.freed(range) }
+    if keepsOwners { watch!.owners!.freed(range) }
   }
 
   /// The way that `allocate` takes where nobody looks on.

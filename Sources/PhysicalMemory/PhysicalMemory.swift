@@ -29,6 +29,11 @@ public import Topology
   @usableFromInline let lists: CPUListTable
   /// Who looks on; nil: nobody.
   public let watch: AllocationWatch?
+  /// Allocations and frees that somebody looked on, of which `AllocationWatch` samples some: here, as counting them there would take a
+  /// reference at every step.
+  @safe @exclusivity(unchecked) var watched = (allocations: UInt64(0), frees: UInt64(0))
+  /// Whether somebody keeps who asked for what.
+  let keepsOwners: Bool
   /// `Router`'s, at hand for the hot path; where somebody looks on there are none, so that everything takes the long way, past the watch.
   @usableFromInline let localLists: LocalLists
   /// Likewise the first frame that the hot path does not give back.
@@ -81,6 +86,7 @@ public import Topology
     blockMapping = try HostMapping(size: FrameTable.blockWordsSize(limit: layout.reachLimit), access: .readWrite)
     table = unsafe FrameTable(tableMapping.base, blockWords: blockMapping.base, limit: layout.reachLimit)
     let tracks = watched && description.settings.pageOwner
+    keepsOwners = tracks
     watch = watched ? AllocationWatch(owners: tracks ? try PageOwners(frames: layout.reachLimit) : nil) : nil
     zoneCount = layout.zones.count
     let cpuLimit = (description.cpus.map(\.id.rawValue).max() ?? -1) + 1
@@ -173,6 +179,7 @@ public import Topology
     withEverythingLocked {
       store.reset()
       watch?.reset()
+      watched = (0, 0)
       poisoned.store(0, ordering: .relaxed)
       brokenFrames = []
       tableMapping.discard(offset: 0, size: tableMapping.size)

@@ -27,10 +27,9 @@ extension AddressSpace {
     }
   }
 
-  @inline(__always)
   private func faultingArea(_ process: Process, _ address: UInt64) -> Unmanaged<Area>? {
-    guard let area = findArea(address) ?? growStack(process, to: address) else { return nil }
-    return unsafe .passUnretained(area)
+    if let area = unsafe findUnretained(address) { return unsafe area }
+    return unsafe growStack(process, to: address).map { unsafe .passUnretained($0) }
   }
 
   func count(_ outcome: FaultOutcome, _ process: Process) {
@@ -81,7 +80,10 @@ extension AddressSpace {
     if area.flags.contains(.hugeTLB) { return poolFault(process, area, page, write: write) }
     guard let entry = table.entry(at: page) else {
       if !area.isAnonymous { return fileFault(process, area, page, write: write) }
-      return hugeFault(process, area, page, write: write) ?? zeroFault(process, area, page, write: write)
+      if memory.transparent.enabled != .never, let outcome = hugeFault(process, area, page, write: write) {
+        return outcome
+      }
+      return zeroFault(process, area, page, write: write)
     }
     if write, !entry.flags.contains(.writable) {
       if entry.level == 0 || entry.showsFrames { return writeFault(process, area, page, entry) }

@@ -61,10 +61,30 @@ internal import MemoryTypes
   private let blockCount: Int
   /// A bit a block that there is, so that few of many are found quickly.
   private let present: UnsafeMutablePointer<UInt64>
+  /// The blocks that there are, one behind the other, in huge pages of the host: each is made as it is first asked for.
+  private let pool: UnsafeMutableRawPointer
+  private let poolSize: Int
+  /// Where in the pool the next block will be.
+  private let next: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>>
 
-  /// Room for frames 0 to `frames - 1`. One pointer per 512 frames, on memory the host commits on first use.
-  init(frames: UInt64) {
+  /// Room for frames 0 to `frames - 1`, on memory the host commits on first use. Throws `hostRefusedMapping`.
+  init(frames: UInt64) throws(MemoryError) {
     blockCount = Int(frames >> Self.blockShift) + 1
+    let hugePage = 2 << 20
+    poolSize = blockCount << Int(Self.blockShift) * MemoryLayout<PageRecord>.stride + hugePage
+    // SAFETY: no fixed address is asked for, so that nothing that is mapped already can be replaced.
+    let address = unsafe mmap(
+      nil, poolSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw .hostRefusedMapping(ByteCount(UInt64(poolSize)), errno: errno)
+    }
+    unsafe madvise(address, poolSize, MADV_HUGEPAGE)
+    unsafe pool = address
+    // SAFETY: zero, which fresh memory is, is a record of nobody's; the pool has a huge page more than the blocks need.
+    let first = unsafe address.alignedUp(toMultipleOf: hugePage).bindMemory(
+      to: PageRecord.self, capacity: blockCount << Int(Self.blockShift))
+    unsafe next = .allocate(capacity: 1)
+    unsafe next.initialize(to: first)
     // SAFETY: calloc's memory is zero, which is what a row of nil pointers is; it is freed in deinit alone.
     unsafe blocks = calloc(blockCount, MemoryLayout<UnsafeMutablePointer<PageRecord>?>.stride)
       .bindMemory(to: UnsafeMutablePointer<PageRecord>?.self, capacity: blockCount)
@@ -74,29 +94,31 @@ internal import MemoryTypes
   }
 
   deinit {
-    forEachBlock { index in
-      // SAFETY: inside the row; each block was allocated below.
-      unsafe blocks[index]?.deallocate()
-    }
-    // SAFETY: allocated by calloc in init.
+    // SAFETY: what init has made.
+    unsafe munmap(pool, poolSize)
+    unsafe next.deallocate()
     unsafe free(blocks)
     unsafe free(present)
   }
 
   /// The record of `frame`; traps above the frames given at birth.
   @inline(__always) subscript(_ frame: FrameNumber) -> UnsafeMutablePointer<PageRecord> {
-    let block = Int(frame.rawValue >> Self.blockShift)
-    precondition(block < blockCount, "a frame behind the machine's memory")
-    let offset = Int(frame.rawValue & (1 << Self.blockShift - 1))
+    let block = Int(truncatingIfNeeded: frame.rawValue >> Self.blockShift)
+    precondition(UInt(bitPattern: block) < UInt(bitPattern: blockCount), "a frame behind the machine's memory")
+    let offset = Int(truncatingIfNeeded: frame.rawValue & (1 << Self.blockShift - 1))
     // SAFETY: `block` is inside the row, `offset` inside a block's 512 records.
     if let records = unsafe blocks[block] { return unsafe records + offset }
-    let fresh = UnsafeMutablePointer<PageRecord>.allocate(capacity: 1 << Int(Self.blockShift))
-    // SAFETY: as many records as were allocated.
-    unsafe fresh.initialize(repeating: PageRecord(), count: 1 << Int(Self.blockShift))
+    return unsafe make(block) + offset
+  }
+
+  @inline(never) private func make(_ block: Int) -> UnsafeMutablePointer<PageRecord> {
+    // SAFETY: the pool has room for as many blocks as the row.
+    let fresh = unsafe next.pointee
+    unsafe next.pointee = fresh + 1 << Int(Self.blockShift)
     unsafe blocks[block] = fresh
     // SAFETY: a bit for each block.
     unsafe present[block >> 6] |= 1 << UInt64(block & 63)
-    return unsafe fresh + offset
+    return unsafe fresh
   }
 
   private func forEachBlock(_ body: (Int) -> Void) {

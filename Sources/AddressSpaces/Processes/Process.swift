@@ -18,7 +18,7 @@ public final class Process {
   /// The node that interleaving took last (`il_prev`).
   var lastInterleaved = NodeMask.capacity - 1
   @safe @exclusivity(unchecked) public internal(set) var minorFaults: UInt64 = 0
-  public internal(set) var majorFaults: UInt64 = 0
+  @safe @exclusivity(unchecked) public internal(set) var majorFaults: UInt64 = 0
   /// Killed while it was in a call: ends when that is over.
   var isKilled = false
   /// -1000 (never killed) to 1000.

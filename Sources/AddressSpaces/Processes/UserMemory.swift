@@ -128,7 +128,7 @@ public final class UserMemory {
     mmu = try MMU(cpuCount: (settings.homeNodes.keys.max()?.rawValue ?? 0) + 1, kernel: kernelTable)
     random = SplitMix64(seed: settings.seed)
     let frames = physical.bytes.reach.rawValue >> kernelTable.format.pageShift
-    records = PageRecords(frames: frames)
+    records = try PageRecords(frames: frames)
     hugePools = HugePools(pageSizes: kernelTable.format.pageSizes, nodes: physical.nodes)
     transparent = HugePageSettings(pagesPerHugePage: kernelTable.format.basePages(level: 1))
     lists = NodeTable(count: (physical.nodes.last?.rawValue ?? 0) + 1)

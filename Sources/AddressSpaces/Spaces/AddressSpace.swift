@@ -2,7 +2,7 @@ public import MemoryTypes
 public import Translation
 
 /// A process's areas and page table, with what Linux counts of them (its `mm_struct`).
-public final class AddressSpace {
+@safe public final class AddressSpace {
   /// What the areas of all processes have in common. It holds its processes in turn, until `UserMemory.end`: a reference that is none would have
   /// to be made one at every step.
   let memory: UserMemory
@@ -25,7 +25,7 @@ public final class AddressSpace {
   var holdsHugeZero = false
   /// The area that was found last: most accesses hit it again.
   /// SAFETY: one of `areas`, which keeps it; dropped by every change of areas.
-  @safe @exclusivity(unchecked) private unowned(unsafe) var lastFound: Area?
+  @safe @exclusivity(unchecked) private var lastFound: Unmanaged<Area>?
 
   /// In pages.
   public struct Counts: Equatable, Sendable {
@@ -127,10 +127,15 @@ public final class AddressSpace {
   func areasChanged() { lastFound = nil }
 
   /// The area at `address`, from the one found last where it holds the address.
-  @inline(__always) func findArea(_ address: UInt64) -> Area? {
-    if let last = lastFound, last.contains(address) { return last }
-    let area = areas.area(at: address)
-    if let area { lastFound = area }
-    return area
+  func findArea(_ address: UInt64) -> Area? { unsafe findUnretained(address)?.takeUnretainedValue() }
+
+  /// The same, without a reference taken. SAFETY: the caller uses it before areas change.
+  @inline(__always) func findUnretained(_ address: UInt64) -> Unmanaged<Area>? {
+    if let last = unsafe lastFound, unsafe last._withUnsafeGuaranteedRef({ $0.contains(address) }) {
+      return unsafe last
+    }
+    guard let area = areas.area(at: address) else { return nil }
+    unsafe lastFound = .passUnretained(area)
+    return lastFound
   }
 }
