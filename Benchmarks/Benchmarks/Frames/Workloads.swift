@@ -37,7 +37,8 @@ func empty<Size: Order>(_ subject: some Subject, _: Size.Type, _ held: Held) {
   for block in held.blocks { subject.free(Int(block), order: Size.order, cpu: 0) }
 }
 
-/// Frees one at random, allocates one, so many times. Which one is next is looked up a round ahead: that is none of the allocator's cost.
+/// Frees one at random, allocates one, so many times. Which one is next is looked up a round ahead, and is never the one that has just been
+/// allocated: neither the look nor a wait for the round before is the allocator's cost.
 @inline(never)
 func churn<Size: Order>(
   _ subject: some Subject, _: Size.Type, _ held: Held, _ count: Int, _ random: inout RandomNumbers
@@ -46,12 +47,12 @@ func churn<Size: Order>(
   var index = random.below(blocks.count)
   var block = blocks[index]
   for _ in 0..<count {
-    let next = random.below(blocks.count)
+    var next = random.below(blocks.count &- 1)
+    next = next >= index ? next &+ 1 : next
     let ahead = blocks[next]
     subject.free(Int(block), order: Size.order, cpu: 0)
-    let new = UInt64(subject.allocate(order: Size.order, cpu: 0))
-    blocks[index] = new
-    block = next == index ? new : ahead
+    blocks[index] = UInt64(subject.allocate(order: Size.order, cpu: 0))
+    block = ahead
     index = next
   }
 }
