@@ -34,26 +34,30 @@ struct BitTreeShape: Sendable {
 /// A set of small integers: a bit for each, and above every 64 bits one that says whether any of them is set.
 ///
 /// All operations cost the number of levels at most (3 up to 512 GiB of blocks). Zeroed memory is the empty set.
-struct BitTree {
+@safe struct BitTree {
   let words: HostArray<UInt64>
   /// Where the words of the leaves begin.
   let base: Int
   /// Where those of the levels above would begin if the leaves' were in front of them: trees share few pages at the top, and none below.
   let upper: Int
-  let shape: BitTreeShape
+  /// SAFETY: the zone's, which outlives the trees that it makes. Not a copy: a tree is made wherever one is looked at.
+  let shape: UnsafePointer<BitTreeShape>
 
   /// `upper`: where the words of the levels above the leaves' begin.
   @inline(__always)
-  init(words: HostArray<UInt64>, base: Int, upper: Int, shape: BitTreeShape) {
+  init(words: HostArray<UInt64>, base: Int, upper: Int, shape: UnsafePointer<BitTreeShape>) {
     self.words = words
     self.base = base
-    self.upper = upper - shape.leafWords
-    self.shape = shape
+    self.upper = unsafe upper - shape.pointee.leafWords
+    unsafe self.shape = unsafe shape
   }
 
   @inline(__always)
+  private var levels: Int { unsafe shape.pointee.levels }
+
+  @inline(__always)
   private func index(_ level: Int, _ word: Int) -> Int {
-    unsafe (level == 0 ? base : upper) + shape.offsets[unchecked: level] + word
+    unsafe (level == 0 ? base : upper) + shape.pointee.offsets[unchecked: level] + word
   }
 
   @inline(__always)
@@ -61,8 +65,16 @@ struct BitTree {
 
   @inline(__always)
   func insert(_ leaf: Int) {
-    var position = leaf
-    for level in 0..<shape.levels {
+    let at = base + leaf >> 6
+    let old = words[at]
+    words[at] = old | 1 << UInt64(leaf & 63)
+    if old == 0 { insertAbove(leaf >> 6) }
+  }
+
+  /// A word of the leaves has got its first element.
+  private func insertAbove(_ word: Int) {
+    var position = word
+    for level in 1..<max(1, levels) {
       let at = index(level, position >> 6)
       let old = words[at]
       words[at] = old | 1 << UInt64(position & 63)
@@ -71,10 +83,65 @@ struct BitTree {
     }
   }
 
-  /// Inserts all of a range, 64 at a time.
-  func insert(_ leaves: Range<Int>) {
+  @inline(__always)
+  func remove(_ leaf: Int) {
+    let at = base + leaf >> 6
+    let new = words[at] & ~(1 << UInt64(leaf & 63))
+    words[at] = new
+    if new == 0 { removeAbove(leaf >> 6) }
+  }
+
+  /// A word of the leaves has lost its last element.
+  private func removeAbove(_ word: Int) {
+    var position = word
+    for level in 1..<max(1, levels) {
+      let at = index(level, position >> 6)
+      let new = words[at] & ~(1 << UInt64(position & 63))
+      words[at] = new
+      if new != 0 { return }
+      position >>= 6
+    }
+  }
+
+  /// The bits of a word of the leaves that are of a range.
+  @inline(__always)
+  private func mask(_ leaves: Range<Int>, _ word: Int) -> UInt64 {
+    let low = UInt64(max(leaves.lowerBound - word << 6, 0))
+    let high = UInt64(min(leaves.upperBound - word << 6, 64))
+    return (~0 &<< low) & (~0 &>> (64 &- high))
+  }
+
+  /// Inserts all of a range that is not empty; how many of it were not there.
+  func insert(_ leaves: Range<Int>) -> Int {
+    var new = 0
+    for word in leaves.lowerBound >> 6...(leaves.upperBound - 1) >> 6 {
+      let bits = mask(leaves, word)
+      let old = words[base + word]
+      words[base + word] = old | bits
+      new &+= (bits & ~old).nonzeroBitCount
+      if old == 0 { insertAbove(word) }
+    }
+    return new
+  }
+
+  /// Removes all of a range that is not empty; how many of it were there.
+  func remove(_ leaves: Range<Int>) -> Int {
+    var gone = 0
+    for word in leaves.lowerBound >> 6...(leaves.upperBound - 1) >> 6 {
+      let old = words[base + word]
+      let bits = old & mask(leaves, word)
+      if bits == 0 { continue }
+      words[base + word] = old ^ bits
+      gone &+= bits.nonzeroBitCount
+      if old == bits { removeAbove(word) }
+    }
+    return gone
+  }
+
+  /// Inserts all of a range into what was never read, and is not read here, 64 at a time.
+  func seed(_ leaves: Range<Int>) {
     var (first, last) = (leaves.lowerBound, leaves.upperBound - 1)
-    for level in 0..<shape.levels where first <= last {
+    for level in 0..<levels where first <= last {
       for word in first >> 6...last >> 6 {
         let low = UInt64(word == first >> 6 ? first & 63 : 0)
         let high = UInt64(word == last >> 6 ? last & 63 : 63)
@@ -84,23 +151,11 @@ struct BitTree {
     }
   }
 
-  @inline(__always)
-  func remove(_ leaf: Int) {
-    var position = leaf
-    for level in 0..<shape.levels {
-      let at = index(level, position >> 6)
-      let new = words[at] & ~(1 << UInt64(position & 63))
-      words[at] = new
-      if new != 0 { return }
-      position >>= 6
-    }
-  }
-
   /// The smallest element.
   @inline(__always)
   var first: Int? {
     var position = 0
-    for level in stride(from: shape.levels - 1, through: 0, by: -1) {
+    for level in stride(from: levels - 1, through: 0, by: -1) {
       let word = words[index(level, position)]
       if word == 0 { return nil }
       position = position << 6 | word.trailingZeroBitCount
@@ -108,12 +163,23 @@ struct BitTree {
     return position
   }
 
+  /// The first number from an element on that is none.
+  func end(ofRunFrom leaf: Int) -> Int {
+    var end = leaf
+    while unsafe end < shape.pointee.leaves {
+      let ones = (~(words[base + end >> 6] >> UInt64(end & 63))).trailingZeroBitCount
+      end += ones
+      if ones == 0 || end & 63 != 0 { break }
+    }
+    return end
+  }
+
   /// The smallest element that is `leaf` or above.
   func next(from leaf: Int) -> Int? {
     var position = leaf
-    for level in 0..<shape.levels {
+    for level in 0..<levels {
       // On each level: the rest of the word at hand, then one level up for what lies behind it.
-      if position >> 6 > (shape.leaves - 1) >> (6 * (level + 1)) { return nil }
+      if unsafe position >> 6 > (shape.pointee.leaves - 1) >> (6 * (level + 1)) { return nil }
       let word = words[index(level, position >> 6)] & (~0 << UInt64(position & 63))
       if word != 0 {
         position = position & ~63 | word.trailingZeroBitCount

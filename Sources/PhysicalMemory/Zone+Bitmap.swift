@@ -127,7 +127,7 @@ extension Zone {
     changeClass(block, 512 - before, 512 - before + count, mobility)
     if before == count {
       occupied.remove(block)
-      noteDiscardable(block)
+      noteDiscardable(block..<block + 1)
       giveChunk((block + firstBlock) << 9, 9)
     }
   }

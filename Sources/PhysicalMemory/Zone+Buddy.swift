@@ -22,6 +22,11 @@ extension Zone {
   @inline(__always)
   mutating func removeChunk(_ frame: Int, _ order: Int, _ mobility: Int) {
     buddyTree(mobility, order).remove(leaf(frame, order))
+    countRemoved(order, mobility)
+  }
+
+  @inline(__always)
+  private mutating func countRemoved(_ order: Int, _ mobility: Int) {
     addChunks(mobility, order, -1)
     if count(mobility, order) == 0 { unsafe buddyMask[unchecked: mobility] &= ~(1 << UInt16(order - 9)) }
   }
@@ -44,7 +49,7 @@ extension Zone {
       let order = min(largestOrder(at: frame), 63 - left.leadingZeroBitCount)
       let count = order == Zone.maximumOrder ? left >> order : 1
       let first = leaf(frame, order)
-      buddyTree(1, order).insert(first..<first + count)
+      buddyTree(1, order).seed(first..<first + count)
       unsafe buddyMask[unchecked: 1] |= 1 << UInt16(order - 9)
       addChunks(1, order, count)
       frame += count << order
@@ -57,20 +62,53 @@ extension Zone {
     frame == 0 ? Zone.maximumOrder : min(frame.trailingZeroBitCount, Zone.maximumOrder)
   }
 
-  /// Frees a chunk, merging it with its buddies as far as they are free. The free count is the caller's.
-  @inline(__always)
-  mutating func giveChunk(_ frame: Int, _ order: Int) {
-    var frame = frame
-    var order = order
-    while order < Zone.maximumOrder {
-      let buddy = frame ^ (1 << order)
-      guard isFreeChunk(buddy, order), mayMerge(frame, buddy) else { break }
-      removeChunk(buddy, order, mobility(ofChunkAt: buddy))
-      frame &= ~(1 << order)
+  /// Frees whole blocks that follow one another, merging them with their buddies as far as these are free. The free count is the caller's.
+  ///
+  /// Order by order from both ends inward: what lies between is never taken apart, so that a run costs little more than a block.
+  mutating func giveChunks(_ frames: Range<Int>) {
+    var (low, high) = (frames.lowerBound, frames.upperBound)
+    var order = 9
+    while order < Zone.maximumOrder, low < high {
+      let size = 1 << order
+      if low & size != 0 {
+        if takeBuddy(low - size, of: low, order) {
+          low -= size
+        } else {
+          insertChunk(low, order)
+          low += size
+        }
+      }
+      if high & size != 0, low < high {
+        if takeBuddy(high, of: high - size, order) {
+          high += size
+        } else {
+          high -= size
+          insertChunk(high, order)
+        }
+      }
       order += 1
     }
-    insertChunk(frame, order)
+    while low < high {
+      insertChunk(low, order)
+      low += 1 << order
+    }
   }
+
+  /// Takes a chunk out of its tree if it is free and may merge with one that is being freed; whether it did.
+  @inline(__always)
+  private mutating func takeBuddy(_ buddy: Int, of frame: Int, _ order: Int) -> Bool {
+    let block = buddy >> 9 - firstBlock
+    guard block >= 0, buddy < reach.upperBound else { return false }
+    let mobility = mobility(ofBlock: block)
+    let tree = buddyTree(mobility, order)
+    let leaf = leaf(buddy, order)
+    if !tree.contains(leaf) || !mayMerge(frame, buddy) { return false }
+    tree.remove(leaf)
+    countRemoved(order, mobility)
+    return true
+  }
+
+  mutating func giveChunk(_ frame: Int, _ order: Int) { giveChunks(frame..<frame + 1 << order) }
 
   /// Takes a chunk of 2^order frames of the mobility: the lowest one of the smallest order that has any. nil where there is none.
   @inline(__always)

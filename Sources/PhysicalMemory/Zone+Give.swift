@@ -12,7 +12,7 @@ extension Zone {
       giveToBlock(frame >> 9 - firstBlock, offset, count)
     } else {
       let block = frame >> 9 - firstBlock
-      for each in block..<block + count >> 9 { noteDiscardable(each) }
+      if count >= 512 { noteDiscardable(block..<block + count >> 9) }
       occupied.remove(block)
       giveParts(frame, count)
     }
@@ -26,11 +26,9 @@ extension Zone {
     }
     free += count << 9
     let first = frame >> 9 - firstBlock
-    for block in first..<first + count {
-      noteDiscardable(block)
-      occupied.remove(block)
-    }
-    giveParts(frame, count << 9)
+    noteDiscardable(first..<first + count)
+    _ = occupied.remove(first..<first + count)
+    giveChunks(frame..<frame + count << 9)
   }
 
   /// Hands a zone that is just being made frames to manage; none of them are another part's neighbours.
@@ -55,7 +53,7 @@ extension Zone {
     handedOver += frames
   }
 
-  /// Gives back frames block by block, whole powers of two at once. The free count is the caller's.
+  /// Gives back frames block by block, whole blocks at once. The free count is the caller's.
   mutating func giveParts(_ frame: Int, _ count: Int) {
     var frame = frame
     var left = count
@@ -68,10 +66,10 @@ extension Zone {
         frame += part
         left -= part
       } else {
-        let order = min(largestOrder(at: frame), 63 - left.leadingZeroBitCount)
-        giveChunk(frame, order)
-        frame += 1 << order
-        left -= 1 << order
+        let whole = left & ~511
+        giveChunks(frame..<frame + whole)
+        frame += whole
+        left -= whole
       }
     }
   }
@@ -82,23 +80,16 @@ extension Zone {
     giveRun(block, offset, count)
   }
 
-  /// Remembers a whole free block whose bytes the host may hold.
+  /// Remembers whole free blocks whose bytes the host may hold.
   @inline(__always)
-  mutating func noteDiscardable(_ block: Int) {
-    guard !discardable.contains(block) else { return }
-    discardable.insert(block)
-    discardableCount += 1
-  }
+  mutating func noteDiscardable(_ blocks: Range<Int>) { discardableCount += discardable.insert(blocks) }
 
   /// Calls `body` with each run of whole free blocks whose bytes the host may hold, by absolute block number, and forgets them.
   mutating func drainDiscardable(_ body: (Range<Int>) -> Void) {
     var next = discardable.first
     while let block = next {
-      var end = block
-      while end < blockCount, discardable.contains(end) {
-        discardable.remove(end)
-        end += 1
-      }
+      let end = discardable.end(ofRunFrom: block)
+      _ = discardable.remove(block..<end)
       body(block + firstBlock..<end + firstBlock)
       next = discardable.next(from: end)
     }

@@ -124,7 +124,7 @@ extension Zone {
       let next = min(end, (frame >> 9 + 1) << 9)
       let block = frame >> 9 - firstBlock
       if isIsolated(block) { isolated += next - frame } else { free += next - frame }
-      if next - frame == Zone.blockFrames { noteDiscardable(block) }
+      if next - frame == Zone.blockFrames { noteDiscardable(block..<block + 1) }
       giveParts(frame, next - frame)
       frame = next
     }

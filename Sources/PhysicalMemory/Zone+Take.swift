@@ -60,10 +60,9 @@ extension Zone {
       return take(Zone.blockFrames, alignment: Zone.blockFrames, mobility: mobility).map { $0..<$0 + Zone.blockFrames }
     }
     let first = frame >> 9 - firstBlock
-    for block in first..<first + 1 << (order - 9) {
-      claim(block, mobility)
-      occupied.insert(block)
-    }
+    let blocks = first..<first + 1 << (order - 9)
+    claim(blocks, mobility)
+    _ = occupied.insert(blocks)
     free -= 1 << order
     return frame..<frame + 1 << order
   }
@@ -118,7 +117,7 @@ extension Zone {
       return nil
     }
     let block = frame >> 9 - firstBlock
-    claim(block, mobility)
+    claim(block..<block + 1, mobility)
     takeRun(block, 0, count)
     return frame
   }
@@ -140,19 +139,16 @@ extension Zone {
     let taken = alignment <= 1 << order ? takeChunk(order, from) : takeChunk(order, alignment: alignment, from)
     guard let frame = taken else { return nil }
     let block = frame >> 9 - firstBlock
-    for each in block..<block + (count + 511) >> 9 { claim(each, mobility) }
+    claim(block..<block + (count + 511) >> 9, mobility)
     occupied.insert(block)
     if count < 1 << order { giveParts(frame + count, 1 << order - count) }
     return frame
   }
 
-  /// What holds of a block from the moment it leaves the buddy system: its mobility, and that the host may hold its bytes.
+  /// What holds of blocks from the moment they leave the buddy system: their mobility, and that the host may hold their bytes.
   @inline(__always)
-  private mutating func claim(_ block: Int, _ mobility: Int) {
-    setMobility(block, mobility)
-    if discardable.contains(block) {
-      discardable.remove(block)
-      discardableCount -= 1
-    }
+  private mutating func claim(_ blocks: Range<Int>, _ mobility: Int) {
+    for block in blocks { setMobility(block, mobility) }
+    discardableCount -= discardable.remove(blocks)
   }
 }

@@ -10,7 +10,7 @@ internal import Topology
 /// that stay used. All metadata is zero for memory that was never handed out, and is never initialised.
 ///
 /// Everything but the constants is guarded by the zone's lock, which `PhysicalMemory` keeps beside.
-struct Zone: ~Copyable {
+@safe struct Zone: ~Copyable {
   /// All free frames but those in CPU lists: what the buddy system and the bitmaps have. First, so that nothing that is read without
   /// the lock has the address of the zone as a whole.
   var free = 0
@@ -44,13 +44,13 @@ struct Zone: ~Copyable {
   let discardable: BitTree
   var discardableCount = 0
   private let treeWords: HostArray<UInt64>
-  private let classShape: BitTreeShape
+  /// SAFETY: made in init and freed in deinit: one for each order of the buddy system, and that of the classes behind.
+  private let shapes: UnsafeMutablePointer<BitTreeShape>
   private let classPlaces: TreePlaces
   /// Classes that have a block, a bit each, by mobility.
   var classMask = InlineArray<4, UInt16>(repeating: 0)
 
   // The buddy system
-  private let buddyShapes: InlineArray<12, BitTreeShape>
   private let buddyPlaces: InlineArray<12, TreePlaces>
   /// From a mobility's buddy trees to the next's.
   private let buddyStride: TreePlaces
@@ -87,6 +87,8 @@ struct Zone: ~Copyable {
   private(set) var registered: [Int] = []
 
   static let maximumOrder = 20
+  /// Those of the buddy system: 9 to `maximumOrder`.
+  static let orders = 12
   static let blockFrames = 512
   static let classes = 9
   /// `Mobility`'s, and isolation (Linux's MIGRATE_ISOLATE).
@@ -167,15 +169,18 @@ struct Zone: ~Copyable {
     unsafe used = HostArray(metadata + layout.usedOffset, count: layout.blocks)
     unsafe blockMobility = HostArray(metadata + layout.mobilityOffset, count: layout.blocks)
     unsafe treeWords = HostArray(metadata + layout.treesOffset, count: layout.treeWords)
-    classShape = layout.classShape
+    unsafe shapes = .allocate(capacity: Zone.orders + 1)
+    for index in 0..<Zone.orders { unsafe (shapes + index).initialize(to: layout.buddyShapes[index]) }
+    unsafe (shapes + Zone.orders).initialize(to: layout.classShape)
     classPlaces = layout.classPlaces
-    buddyShapes = layout.buddyShapes
     buddyPlaces = layout.buddyPlaces
     buddyStride = layout.buddyStride
     let classTrees = Zone.mobilities * Zone.classes
-    occupied = Self.classTree(classTrees, treeWords, classPlaces, classShape)
-    discardable = Self.classTree(classTrees + 1, treeWords, classPlaces, classShape)
+    unsafe occupied = Self.classTree(classTrees, treeWords, classPlaces, shapes + Zone.orders)
+    unsafe discardable = Self.classTree(classTrees + 1, treeWords, classPlaces, shapes + Zone.orders)
   }
+
+  deinit { unsafe shapes.deallocate() }
 
   /// The first frame, and the first behind the last (`zone_start_pfn`, `zone_end_pfn`): 0 and 0 without memory.
   var start: Int { present.first?.lowerBound ?? 0 }
@@ -212,17 +217,17 @@ struct Zone: ~Copyable {
 
   @inline(__always)
   private static func classTree(
-    _ index: Int, _ words: HostArray<UInt64>, _ places: TreePlaces, _ shape: BitTreeShape
+    _ index: Int, _ words: HostArray<UInt64>, _ places: TreePlaces, _ shape: UnsafePointer<BitTreeShape>
   ) -> BitTree {
-    BitTree(
-      words: words, base: places.leaves + index * shape.leafWords, upper: places.upper + index * shape.upperWords,
-      shape: shape)
+    unsafe BitTree(
+      words: words, base: places.leaves + index * shape.pointee.leafWords,
+      upper: places.upper + index * shape.pointee.upperWords, shape: shape)
   }
 
   /// The blocks of a mobility with 2^index to 2^(index+1) - 1 free frames.
   @inline(__always)
   func classTree(_ mobility: Int, _ index: Int) -> BitTree {
-    Self.classTree(mobility * Zone.classes + index, treeWords, classPlaces, classShape)
+    unsafe Self.classTree(mobility * Zone.classes + index, treeWords, classPlaces, shapes + Zone.orders)
   }
 
   /// The free chunks of an order; a leaf is a chunk's number less that of the zone's first.
@@ -233,7 +238,7 @@ struct Zone: ~Copyable {
     let turn = mobility ^ 1
     return unsafe BitTree(
       words: treeWords, base: place.leaves + turn * buddyStride.leaves,
-      upper: place.upper + turn * buddyStride.upper, shape: buddyShapes[unchecked: order - 9])
+      upper: place.upper + turn * buddyStride.upper, shape: shapes + (order - 9))
   }
 
   /// The mobility of the zone's block `block` (counted from its first).
