@@ -65,10 +65,11 @@ public import MemoryTypes
   /// Allocations and frees since the start of a slot's size.
   private func total(ofSlot slot: Int) -> Traffic {
     var total = Traffic(allocations: 0, frees: 0)
+    // Through a span, as an element that is read of an array in place is read of a copy.
+    let traffic = self.traffic.span
     for kind in 0..<8 {
-      let each = traffic[CPUList.traffic(slot, kind: kind)]
-      total.allocations += each.allocations
-      total.frees += each.frees
+      total.allocations &+= traffic[CPUList.traffic(slot, kind: kind)].allocations
+      total.frees &+= traffic[CPUList.traffic(slot, kind: kind)].frees
     }
     return total
   }
@@ -87,9 +88,11 @@ public import MemoryTypes
   /// Frames handed out less frames taken back by this list, of a kind of owner; only sums over all lists mean anything.
   func frames(ofKind kind: Int) -> Int {
     var frames = 0
+    let traffic = self.traffic.span
     for slot in 0..<CPUList.slots {
-      let each = traffic[CPUList.traffic(slot, kind: kind)]
-      frames += Int(truncatingIfNeeded: each.allocations &- each.frees) << CPUList.order(ofSlot: slot)
+      let place = CPUList.traffic(slot, kind: kind)
+      let out = traffic[place].allocations &- traffic[place].frees
+      frames += Int(truncatingIfNeeded: out) << CPUList.order(ofSlot: slot)
     }
     return frames
   }
@@ -112,7 +115,7 @@ public import MemoryTypes
   /// many as the list may hold at most.
   mutating func nextGrant() -> Int {
     let frees = largeFrees
-    grant = freesAtGrant == frees ? max(1, min(grant * 2, highLarge >> 9)) : 1
+    grant = freesAtGrant == frees ? max(1, min(grant * 2, (highLarge + 1) >> 9)) : 1
     freesAtGrant = frees
     return Int(grant)
   }
@@ -120,8 +123,10 @@ public import MemoryTypes
   mutating func setLimits(_ limits: CPUListLimits) {
     room += Int32(limits.high) - high
     high = Int32(limits.high)
-    roomLarge += Int32(limits.highLarge << 9) - highLarge
-    highLarge = Int32(limits.highLarge << 9)
+    // One frame less: half go back as soon as the list is full, so that those of a long run are whole chunks of the buddy system.
+    let large = Int32(limits.highLarge << 9) - 1
+    roomLarge += large - highLarge
+    highLarge = large
   }
 
   /// Notes frames that the list gets; whether it holds too many then.
@@ -155,6 +160,6 @@ struct CPUListLimits: Equatable {
   var high: Int
   /// Frames that a refill or a drain moves, of orders 0 to 3.
   var batch: Int
-  /// Order-9 allocations that may be held.
+  /// Order-9 allocations of which half go back when so many are held.
   var highLarge: Int
 }

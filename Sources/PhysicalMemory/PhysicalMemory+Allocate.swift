@@ -225,7 +225,9 @@ extension PhysicalMemory {
     var left = min(wanted, most)
     // The last of the list: what is taken is handed out in the order in which it was found.
     var last = -1
-    while left > 0, let run = takeForList(zone, slot, left, mobility: index) {
+    while left > 0, slot != 4 || last < 0 || isWorthTaking(zone, left, mobility: index),
+      let run = takeForList(zone, slot, left, mobility: index)
+    {
       for frame in stride(from: run.lowerBound, to: run.upperBound, by: frames) {
         let next = frame &+ frames
         table.list(
@@ -245,6 +247,14 @@ extension PhysicalMemory {
     }
     unsafe zoneLocks[zone].unlock()
     return last >= 0
+  }
+
+  /// Whether blocks can be had for a list that has some already without splitting a chunk for it: one that is split for a remainder would
+  /// leave the next remainder, and so on. The zone is locked.
+  @inline(__always)
+  private func isWorthTaking(_ zone: Int, _ most: Int, mobility: Int) -> Bool {
+    let mask = unsafe zones[zone].buddyMask[mobility]
+    return mask != 0 && 1 << mask.trailingZeroBitCount <= most
   }
 
   /// Up to `wanted` blocks of a slot's size, one behind the other. The zone is locked.

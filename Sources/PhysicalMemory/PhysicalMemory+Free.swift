@@ -204,10 +204,27 @@ extension PhysicalMemory {
   private func relieve(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int) {
     unsafe zoneLocks[zone].lock()
     let limits = unsafe zones[zone].limits
-    // Of blocks the half of what may be held.
-    unsafe drain(
-      list, zone, slots: slot == 4 ? 4..<5 : 0..<4, frames: slot == 4 ? limits.highLarge << 8 : limits.batch)
+    if slot == 4 {
+      unsafe drain(list, zone, slots: 4..<5, frames: surplus(list, limits) << 9)
+    } else {
+      unsafe drain(list, zone, slots: 0..<4, frames: limits.batch)
+    }
     unsafe zoneLocks[zone].unlock()
+  }
+
+  /// How many blocks a full list gives back: half of them, or so many more or fewer that, where blocks come back in order, a chunk of that
+  /// size is complete when the list is full again. The list is locked.
+  private func surplus(_ list: UnsafeMutablePointer<CPUList>, _ limits: CPUListLimits) -> Int {
+    let half = limits.highLarge >> 1
+    let size = 1 << (63 - half.leadingZeroBitCount)
+    for mobility in 0..<3 {
+      let first = unsafe Int(list.pointee.heads[CPUList.head(4, mobility)]) - 1
+      if first < 0 { continue }
+      let second = Int(table.blockWord(first).nextListed) - 1
+      let missing = (second < first ? ~(first >> 9) : first >> 9) & (size - 1)
+      return missing > size >> 1 ? half - size + missing : half + missing
+    }
+    return half
   }
 
   /// Gives `frames` frames of the list back to the zone, from each of its lists in turn. Both are locked.
@@ -217,19 +234,19 @@ extension PhysicalMemory {
       let size = CPUList.frames(ofSlot: slot)
       for mobility in 0..<3 {
         let head = CPUList.head(slot, mobility)
-        while left > 0, unsafe list.pointee.heads[head] != 0 {
-          let first = unsafe Int(list.pointee.heads[head] - 1)
-          unsafe list.pointee.heads[head] = table.unlist(first, slot: slot)
+        var first = unsafe Int(list.pointee.heads[head]) - 1
+        while left > 0, first >= 0 {
           var run = first..<first + size
+          first = Int(table.unlist(first, slot: slot)) - 1
           // What was given back one behind the other lies side by side, and is less to the bitmap or the buddy system than its parts are.
           while slot == 0 || slot == 4, run.count < left {
-            let next = unsafe Int(list.pointee.heads[head]) - 1
-            if next < 0 || next != run.lowerBound - size && next != run.upperBound { break }
+            if first < 0 || first != run.lowerBound - size && first != run.upperBound { break }
             // Single frames of one block.
-            if slot == 0, next >> 9 != first >> 9 || run.count == 511 { break }
-            unsafe list.pointee.heads[head] = table.unlist(next, slot: slot)
-            run = min(run.lowerBound, next)..<max(run.upperBound, next + size)
+            if slot == 0, first >> 9 != run.lowerBound >> 9 || run.count == 511 { break }
+            run = min(run.lowerBound, first)..<max(run.upperBound, first + size)
+            first = Int(table.unlist(first, slot: slot)) - 1
           }
+          unsafe list.pointee.heads[head] = UInt64(first + 1)
           _ = unsafe list.pointee.addHeld(slot, -run.count)
           if slot == 4 {
             unsafe zones[zone].giveBlocks(run.lowerBound, run.count >> 9)
