@@ -7,6 +7,8 @@ struct BitTreeShape: Sendable {
   let offsets: InlineArray<5, Int>
   /// Words that a tree takes, those of the leaves first.
   let words: Int
+  /// Whether the words of the leaves lie backward: from where the tree has its base downward.
+  var isMirrored = false
   var leafWords: Int { (leaves + 63) >> 6 }
   /// Words of the levels above the leaves'.
   var upperWords: Int { words - leafWords }
@@ -36,8 +38,10 @@ struct BitTreeShape: Sendable {
 /// All operations cost the number of levels at most (3 up to 512 GiB of blocks). Zeroed memory is the empty set.
 @safe struct BitTree {
   let words: HostArray<UInt64>
-  /// Where the words of the leaves begin.
+  /// Where the words of the leaves begin; of a mirrored tree, where they end.
   let base: Int
+  /// 0; of a mirrored tree ~0, which makes the first word the last and so on.
+  private let flip: Int
   /// Where those of the levels above would begin if the leaves' were in front of them: trees share few pages at the top, and none below.
   let upper: Int
   /// SAFETY: the zone's, which outlives the trees that it makes. Not a copy: a tree is made wherever one is looked at.
@@ -48,6 +52,7 @@ struct BitTreeShape: Sendable {
   init(words: HostArray<UInt64>, base: Int, upper: Int, shape: UnsafePointer<BitTreeShape>) {
     self.words = words
     self.base = base
+    flip = unsafe shape.pointee.isMirrored ? ~0 : 0
     self.upper = unsafe upper - shape.pointee.leafWords
     unsafe self.shape = unsafe shape
   }
@@ -57,15 +62,19 @@ struct BitTreeShape: Sendable {
 
   @inline(__always)
   private func index(_ level: Int, _ word: Int) -> Int {
-    unsafe (level == 0 ? base : upper) + shape.pointee.offsets[unchecked: level] + word
+    unsafe level == 0 ? place(word) : upper + shape.pointee.offsets[unchecked: level] + word
   }
 
+  /// Where a word of the leaves lies.
   @inline(__always)
-  func contains(_ leaf: Int) -> Bool { words[base + leaf >> 6] >> UInt64(leaf & 63) & 1 != 0 }
+  private func place(_ word: Int) -> Int { base + (word ^ flip) }
+
+  @inline(__always)
+  func contains(_ leaf: Int) -> Bool { words[place(leaf >> 6)] >> UInt64(leaf & 63) & 1 != 0 }
 
   @inline(__always)
   func insert(_ leaf: Int) {
-    let at = base + leaf >> 6
+    let at = place(leaf >> 6)
     let old = words[at]
     words[at] = old | 1 << UInt64(leaf & 63)
     if old == 0 { insertAbove(leaf >> 6) }
@@ -85,7 +94,7 @@ struct BitTreeShape: Sendable {
 
   @inline(__always)
   func remove(_ leaf: Int) {
-    let at = base + leaf >> 6
+    let at = place(leaf >> 6)
     let new = words[at] & ~(1 << UInt64(leaf & 63))
     words[at] = new
     if new == 0 { removeAbove(leaf >> 6) }
@@ -116,8 +125,8 @@ struct BitTreeShape: Sendable {
     var new = 0
     for word in leaves.lowerBound >> 6...(leaves.upperBound - 1) >> 6 {
       let bits = mask(leaves, word)
-      let old = words[base + word]
-      words[base + word] = old | bits
+      let old = words[place(word)]
+      words[place(word)] = old | bits
       new &+= (bits & ~old).nonzeroBitCount
       if old == 0 { insertAbove(word) }
     }
@@ -128,10 +137,10 @@ struct BitTreeShape: Sendable {
   func remove(_ leaves: Range<Int>) -> Int {
     var gone = 0
     for word in leaves.lowerBound >> 6...(leaves.upperBound - 1) >> 6 {
-      let old = words[base + word]
+      let old = words[place(word)]
       let bits = old & mask(leaves, word)
       if bits == 0 { continue }
-      words[base + word] = old ^ bits
+      words[place(word)] = old ^ bits
       gone &+= bits.nonzeroBitCount
       if old == bits { removeAbove(word) }
     }
@@ -167,7 +176,7 @@ struct BitTreeShape: Sendable {
   func end(ofRunFrom leaf: Int) -> Int {
     var end = leaf
     while unsafe end < shape.pointee.leaves {
-      let ones = (~(words[base + end >> 6] >> UInt64(end & 63))).trailingZeroBitCount
+      let ones = (~(words[place(end >> 6)] >> UInt64(end & 63))).trailingZeroBitCount
       end += ones
       if ones == 0 || end & 63 != 0 { break }
     }

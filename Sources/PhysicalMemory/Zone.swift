@@ -103,7 +103,8 @@ internal import Topology
   /// Words of metadata that a zone over these frames takes, and where its parts begin.
   ///
   /// The trees of a mobility's orders lie side by side, the few words of the large orders together, behind the upper levels of all of them,
-  /// and the movable ones first: making a machine of any size touches about as many pages.
+  /// and the movable ones first. Of two orders one lies backward, so that they meet where memory begins: in its first 4 GiB a machine that
+  /// is made has a chunk of most of them. So making one of any size touches about as many pages.
   struct Layout {
     let blocks: Int
     let firstBlock: Int
@@ -129,9 +130,11 @@ internal import Topology
       var stride = TreePlaces()
       for order in (9...Zone.maximumOrder).reversed() {
         let leaves = (reach.upperBound - 1) >> order - reach.lowerBound >> order + 1
-        let shape = BitTreeShape(leaves: max(1, leaves))
+        var shape = BitTreeShape(leaves: max(1, leaves))
+        shape.isMirrored = order < 18 && order & 1 != 0
         buddyShapes[order - 9] = shape
         buddyPlaces[order - 9] = stride
+        if shape.isMirrored { buddyPlaces[order - 9].leaves += shape.leafWords }
         stride.leaves += shape.leafWords
         stride.upper += shape.upperWords
       }
@@ -144,7 +147,7 @@ internal import Topology
       let words = classPlaces.leaves + classShape.leafWords * classTrees
       usedOffset = blocks * 64
       mobilityOffset = usedOffset + (blocks * 2 + 63) & ~63
-      treesOffset = mobilityOffset + (blocks + 63) & ~63
+      treesOffset = (mobilityOffset + blocks + HostMapping.page - 1) & ~(HostMapping.page - 1)
       treeWords = words
       size = treesOffset + words * 8
     }
