@@ -231,33 +231,46 @@ extension PhysicalMemory {
   func drain(_ list: UnsafeMutablePointer<CPUList>, _ zone: Int, slots: Range<Int>, frames: Int) {
     var left = frames
     for slot in slots.reversed() {
-      let size = CPUList.frames(ofSlot: slot)
-      for mobility in 0..<3 {
-        let head = CPUList.head(slot, mobility)
-        var first = unsafe Int(list.pointee.heads[head]) - 1
-        while left > 0, first >= 0 {
-          var run = first..<first + size
-          first = Int(table.unlist(first, slot: slot)) - 1
-          // What was given back one behind the other lies side by side, and is less to the bitmap or the buddy system than its parts are.
-          while slot == 0 || slot == 4, run.count < left {
-            if first < 0 || first != run.lowerBound - size && first != run.upperBound { break }
-            // Single frames of one block.
-            if slot == 0, first >> 9 != run.lowerBound >> 9 || run.count == 511 { break }
-            run = min(run.lowerBound, first)..<max(run.upperBound, first + size)
-            first = Int(table.unlist(first, slot: slot)) - 1
-          }
-          unsafe list.pointee.heads[head] = UInt64(first + 1)
-          _ = unsafe list.pointee.addHeld(slot, -run.count)
-          if slot == 4 {
-            unsafe zones[zone].giveBlocks(run.lowerBound, run.count >> 9)
-          } else {
-            unsafe zones[zone].give(run.lowerBound, run.count)
-          }
-          left -= run.count
+      for mobility in 0..<3 where left > 0 {
+        if slot == 4 {
+          unsafe drain(list, zone, 4, mobility, &left)
+        } else {
+          unsafe drain(list, zone, slot, mobility, &left)
         }
       }
     }
     discardIfMany(zone)
+  }
+
+  /// One of the lists; compiled for whole blocks, and for what is less.
+  @inline(__always)
+  private func drain(
+    _ list: UnsafeMutablePointer<CPUList>, _ zone: Int, _ slot: Int, _ mobility: Int, _ left: inout Int
+  ) {
+    let size = CPUList.frames(ofSlot: slot)
+    let head = CPUList.head(slot, mobility)
+    var first = unsafe Int(truncatingIfNeeded: list.pointee.heads[unchecked: head]) &- 1
+    while left > 0, first >= 0 {
+      var run = first..<first &+ size
+      first = Int(truncatingIfNeeded: table.unlist(first, slot: slot)) &- 1
+      // What was given back one behind the other lies side by side, and is less to the bitmap or the buddy system than its parts are.
+      while slot == 0 || slot == 4, run.count < left {
+        if first < 0 || first != run.lowerBound &- size && first != run.upperBound { break }
+        // Single frames of one block.
+        if slot == 0, first >> 9 != run.lowerBound >> 9 || run.count == 511 { break }
+        run = unsafe Range(
+          uncheckedBounds: (min(run.lowerBound, first), max(run.upperBound, first &+ size)))
+        first = Int(truncatingIfNeeded: table.unlist(first, slot: slot)) &- 1
+      }
+      unsafe list.pointee.heads[unchecked: head] = UInt64(truncatingIfNeeded: first &+ 1)
+      _ = unsafe list.pointee.addHeld(slot, 0 &- run.count)
+      if slot == 4 {
+        unsafe zones[zone].giveBlocks(run.lowerBound, run.count >> 9)
+      } else {
+        unsafe zones[zone].give(run.lowerBound, run.count)
+      }
+      left &-= run.count
+    }
   }
 
   /// Gives back all that the CPUs' lists hold of a zone.

@@ -67,6 +67,32 @@ import Topology
     #expect(memory.verify() == [])
   }
 
+  /// A list that is full of blocks which came back in order gives half of them to the buddy system: from the second time on as one chunk,
+  /// wherever the first of them lay.
+  @Test(arguments: 0..<4, [false, true])
+  func blocksThatComeBackInOrderLeaveByWholeChunks(phase: Int, backward: Bool) throws {
+    let memory = try make(frames: 4 << 20)
+    var blocks = try (0..<64 + phase).map { _ in try memory.allocate(FrameRequest(512, align: 512)) }
+    blocks.removeFirst(phase)
+    if backward { blocks.reverse() }
+    memory.drainLists()
+    var held = 0
+    var drops: [(count: Int, block: UInt64)] = []
+    for block in blocks {
+      try memory.free(block, cpu: CPUID(0))
+      let now = memory.snapshot().nodes[0].zones.reduce(0) { $0 + Int($1.listed.rawValue) } / 512
+      #expect(now < 8)
+      if now <= held { drops.append((held + 1 - now, block.start.rawValue >> 9)) }
+      held = now
+    }
+    #expect(drops.count > 10)
+    for drop in drops.dropFirst() {
+      #expect(drop.count == 4)
+      #expect(drop.block % 4 == (backward ? 0 : 3))
+    }
+    #expect(memory.verify() == [])
+  }
+
   @Test(arguments: [1, 4, 512])
   func whatOthersHoldIsNotFreed(count: Int) throws {
     let memory = try make()
