@@ -12,7 +12,8 @@ import Topology
 ///
 /// Beside the calls: `show("FILE")`, of /proc/self, as far as it is about the window that scripts map in; `growth("FILE")`, by how much its
 /// numbers have changed; `entries(ADDRESS, PAGES)` of pagemap, but for the frames; `peek` and `poke` of mem; `write("FILE", "TEXT")`;
-/// `fill` and `read`, an access a page; `counters()`, by how much the machine's have changed.
+/// `fill` and `read`, an access a page; `counters()`, by how much the machine's have changed; `soft(ADDRESS, LENGTH)`, a letter a page of
+/// pagemap, P for present, S for present and written to, s for written to; `flags()`, the areas' VmFlags.
 final class LinuxScript {
   let served: Served
   private let interpreter: Interpreter
@@ -20,13 +21,22 @@ final class LinuxScript {
   private var counted: [String: Int]?
   private let window: ClosedRange<UInt64> = 0x1_0000_0000...0x200_0000_0000
 
-  init() throws {
+  /// As the scripts of limits were carried out: so many areas more than process 1 has at first, or so many kB more than are promised.
+  init(spareAreas: Int? = nil, sparePromises: Int? = nil) throws {
     var description = Preset.fourNode.machine
     description.settings.profile = .linux
     description.settings.thp = .never
     served = try Served(description)
     interpreter = Interpreter(served.machine)
+    if let spareAreas { try set("max_map_count", served.text("proc/1/maps").lines.count + spareAreas) }
+    if let sparePromises {
+      try set("user_reserve_kbytes", 0)
+      try set("overcommit_kbytes", served.text("proc/meminfo").value("Committed_AS:")! + sparePromises)
+      try set("overcommit_memory", 2)
+    }
   }
+
+  private func set(_ name: String, _ value: Int) throws { try served.write("\(value)\n", to: "proc/sys/vm/" + name) }
 
   func run(_ script: String) throws -> [String] {
     var text = ""
@@ -53,6 +63,8 @@ final class LinuxScript {
     case "show": return head + "\n" + indented(try shown(text(0), directory + text(0)))
     case "growth": return head + "\n" + indented(try growth(text(0), directory + text(0)))
     case "entries": return head + "\n" + indented(try entries(directory, number(0), Int(number(1))))
+    case "soft": return head + " = " + (try soft(directory, number(0), Int(number(1) / 4096))) + "\n"
+    case "flags": return head + "\n" + indented(try flags(directory))
     case "counters": return head + "\n" + indented(try counters())
     case "fill", "read":
       for offset in stride(from: 0, to: number(1), by: 4096) {
@@ -163,6 +175,27 @@ final class LinuxScript {
       let digits = String($0.entry, radix: 16)
       return "\($0.first)-\($0.last) " + String(repeating: "0", count: 16 - digits.count) + digits
     }
+  }
+
+  private func soft(_ directory: String, _ address: UInt64, _ pages: Int) throws -> String {
+    let bytes = try served.open(directory + "pagemap").read(8 * pages, at: Int64(address / 512))
+    return stride(from: 0, to: bytes.count, by: 8).map { page in
+      let isWritten = bytes[page + 6] & 0x80 != 0
+      return bytes[page + 7] & 0x80 != 0 ? isWritten ? "S" : "P" : isWritten ? "s" : "."
+    }.joined()
+  }
+
+  private func flags(_ directory: String) throws -> [String] {
+    var range = ""
+    var lines: [String] = []
+    for line in try shown("smaps", directory + "smaps") {
+      let first = line.prefix { $0 != " " }
+      if first.contains("-") {
+        range = first.split(separator: "-").map { $0.drop { $0 == "0" } }.joined(separator: "-")
+      }
+      if first == "VmFlags:" { lines.append(range + line.dropFirst(8)) }
+    }
+    return lines
   }
 
   static let watched = [

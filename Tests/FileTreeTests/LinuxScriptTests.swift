@@ -4,6 +4,7 @@ import Glibc
 import Machine
 import SystemPackage
 import Testing
+import Topology
 
 /// What Linux 6.1 showed of processes in /proc, line by line (`LinuxScript`).
 @Suite struct LinuxScriptTests {
@@ -12,8 +13,18 @@ import Testing
     return try String(contentsOf: file.appendingPathComponent(name), encoding: .utf8)
   }
 
-  @Test(arguments: ["process", "areas"]) func showsWhatLinuxShows(_ name: String) throws {
-    let ours = try LinuxScript().run(fixture(name + ".calls"))
+  @Test(arguments: ["process", "areas", "written"]) func showsWhatLinuxShows(_ name: String) throws {
+    try answers(name, LinuxScript())
+  }
+
+  /// Areas up to `max_map_count`, and promises up to the commit limit.
+  @Test func stopsAtTheLimitsWhereLinuxDoes() throws {
+    try answers("mapcount", LinuxScript(spareAreas: 25))
+    try answers("overcommit", LinuxScript(sparePromises: 18 * 8192 + 4096))
+  }
+
+  private func answers(_ name: String, _ script: LinuxScript) throws {
+    let ours = try script.run(fixture(name + ".calls"))
     let theirs = try fixture(name + ".linux").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
     var differences: [String] = []
     var call = ""

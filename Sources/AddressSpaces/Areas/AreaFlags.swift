@@ -31,7 +31,7 @@
   @inlinable public static var sync: Self { Self(rawValue: 0x80_0000) }
   @inlinable public static var wipeOnFork: Self { Self(rawValue: 0x200_0000) }
   @inlinable public static var dontDump: Self { Self(rawValue: 0x400_0000) }
-  /// Every area has it from its birth on, as nothing here clears it.
+  /// All of the area counts as written to: from its birth until `clear_refs` clears it, and what its entries say counts from then on.
   @inlinable public static var softDirty: Self { Self(rawValue: 0x800_0000) }
   @inlinable public static var hugePage: Self { Self(rawValue: 0x2000_0000) }
   @inlinable public static var noHugePage: Self { Self(rawValue: 0x4000_0000) }
@@ -57,7 +57,8 @@
   }
 
   /// The two-letter names of smaps' `VmFlags`, by bit (`show_smap_vma_flags`).
-  static let mnemonics: [(AreaFlags, String)] = [
+  var mnemonics: String { Self.mnemonics.reduce("") { contains($1.0) ? $0 + $1.1 + " " : $0 } }
+  private static let mnemonics: [(AreaFlags, String)] = [
     (.read, "rd"), (.write, "wr"), (.execute, "ex"), (.shared, "sh"), (.mayRead, "mr"), (.mayWrite, "mw"),
     (.mayExecute, "me"),
     (.mayShare, "ms"), (.growsDown, "gd"), (.frameMap, "pf"), (.locked, "lo"), (.io, "io"),

@@ -175,12 +175,24 @@ extension AddressSpace {
     if !area.flags.isSuperset(of: [.shared, .mayWrite]) { throw .accessDenied }
     if file.kind == .regular { throw .notSupported }
     if file.kind == .physicalMemory { throw .noDevice }
-    // Of larger pages those that lie in the range as a whole (`hugetlbfs_punch_hole`).
+    // Of larger pages those that lie in the range as a whole; what it has of others is zeroed (`hugetlbfs_punch_hole`).
     let size = entrySize(of: area)
     let (wholeStart, wholeEnd) = ((start + size - 1) & ~(size - 1), end & ~(size - 1))
+    if start < wholeStart { zeroPart(area, file, start, min(end, wholeStart)) }
+    if end > wholeEnd, end > wholeStart { zeroPart(area, file, wholeEnd, end) }
     if wholeStart >= wholeEnd { return }
     let first = area.pageIndex(at: wholeStart, shift: pageShift)
     memory.punchHole(file, first..<first + (wholeEnd - wholeStart) >> pageShift)
+  }
+
+  /// `hugetlbfs_zero_partial_page`: zeroes base pages of a larger page, where there is one.
+  private func zeroPart(_ area: Area, _ file: MemoryFile, _ start: UInt64, _ end: UInt64) {
+    let head = start & ~(entrySize(of: area) - 1)
+    guard let frame = file.page(area.pageIndex(at: head, shift: pageShift)) else { return }
+    memory.zero(
+      FrameRange(
+        start: FrameNumber(frame.rawValue + (start - head) >> pageShift),
+        count: FrameCount((end - start) >> pageShift)))
   }
 
   /// `madvise_populate`, over areas from `area` on.

@@ -207,6 +207,7 @@ extension AddressSpace {
     {
       areasChanged()
       areas.resize(heap, start: heap.start, end: start + length)
+      heap.flags.insert(.softDirty)
     } else {
       areasChanged()
       insert(Area(start: start, end: start + length, flags: flags, pageOffset: start >> pageShift))

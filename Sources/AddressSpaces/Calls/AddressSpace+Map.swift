@@ -125,6 +125,7 @@ extension AddressSpace {
     }
     if let grown {
       expand(grown, start, grownEnd, grownOffset, next: next)
+      grown.flags.insert(.softDirty)
     } else {
       let area = Area(start: address, end: end, flags: flags, pageOffset: pageOffset, file: file)
       if let file, file.kind == .hugePages {

@@ -91,14 +91,15 @@ extension AddressSpace {
     }
     let start = page & ~(memory.format.pageSize(level: entry.level).rawValue - 1)
     let end = start + memory.format.pageSize(level: entry.level).rawValue
-    table.change(start, end, removing: [], inserting: write ? [.accessed, .dirty] : .accessed)
+    table.change(
+      start, end, removing: write ? UserMemory.unwrittenMark : [], inserting: write ? [.accessed, .dirty] : .accessed)
     return .minor
   }
 
   /// `do_anonymous_page`: the frame of zeros for a read, one of the process's own for a write.
   private func zeroFault(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     var flags = entryFlags(area).union(.accessed)
-    if !write { return enter(page, memory.zeroFrame, flags.subtracting(.writable), process) }
+    if !write { return enter(page, memory.zeroFrame, flags.subtracting(.writable).union(area.readMark), process) }
     prepareGroup(area)
     guard let frame = memory.allocateAnonymous(process, area, page, zeroed: true) else { return .outOfMemory }
     if area.flags.contains(.write) { flags.formUnion([.writable, .dirty]) }
@@ -155,13 +156,14 @@ extension AddressSpace {
             unsafe whole.pointee.flags.remove(.lazilyFree)
             if unsafe whole.pointee.list != .unevictable { memory.relist(head, .inactiveAnonymous) }
           }
-          table.change(page, page + pageSize, removing: [], inserting: writtenFlags(area))
+          table.change(page, page + pageSize, removing: UserMemory.unwrittenMark, inserting: writtenFlags(area))
           memory.events.reusedOnWrite += 1
           return .minor
         }
       } else if area.flags.contains(.shared) {
         memory.markDirty(entry.frame)
-        table.change(page, page + pageSize, removing: [], inserting: [.writable, .dirty, .accessed])
+        table.change(
+          page, page + pageSize, removing: UserMemory.unwrittenMark, inserting: [.writable, .dirty, .accessed])
         return .minor
       }
     }
@@ -230,7 +232,7 @@ extension AddressSpace {
       return outcome
     }
     var flags = entryFlags(area).union(.accessed)
-    if write { flags.formUnion([.writable, .dirty]) }
+    flags.formUnion(write ? [.writable, .dirty] : area.readMark)
     memory.pin(frame)
     defer { memory.unpin(frame) }
     let outcome = enter(page, frame, flags, process)
@@ -275,7 +277,8 @@ extension AddressSpace {
       guard let frame = area.file!.page(candidate), table.entry(at: address) == nil else { continue }
       memory.pin(frame)
       defer { memory.unpin(frame) }
-      guard case .minor = enter(address, frame, entryFlags(area).union(.accessed), process) else { return found }
+      let flags = entryFlags(area).union(.accessed).union(area.readMark)
+      guard case .minor = enter(address, frame, flags, process) else { return found }
       hold(area, frame)
       if address == page { found = true }
     }

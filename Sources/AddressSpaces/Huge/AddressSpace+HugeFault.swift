@@ -56,7 +56,8 @@ extension AddressSpace {
         memory.hugeEvents.faultFallbacks += 1
         return nil
       }
-      return enterHuge(start, zero, entryFlags(area).union(.accessed).subtracting(.writable), process)
+      let flags = entryFlags(area).union(.accessed).subtracting(.writable).union(area.readMark)
+      return enterHuge(start, zero, flags, process)
     }
     guard let frames = memory.allocateHuge(process, area, start, zeroed: true) else {
       memory.hugeEvents.faultFallbacks += 1
@@ -106,7 +107,7 @@ extension AddressSpace {
       let record = unsafe memory.records[FrameNumber(entry.frame.rawValue & ~(memory.hugeFrames - 1))]
       if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
         unsafe record.pointee.flags.insert(.exclusive)
-        table.change(start, start + hugeSize, removing: [], inserting: writtenFlags(area))
+        table.change(start, start + hugeSize, removing: UserMemory.unwrittenMark, inserting: writtenFlags(area))
         memory.events.reusedOnWrite += 1
         return .minor
       }

@@ -9,7 +9,8 @@ extension AddressSpace {
     if !area.flags.isAccessible { return .user }
     var flags: PageFlags = [.present, .user]
     if area.flags.contains(.execute) { flags.insert(.executable) }
-    if area.flags.isSuperset(of: [.write, .shared]) { flags.insert(.writable) }
+    // Where writes are watched for, a fault makes the entry writable (`vma_wants_writenotify`).
+    if area.flags.isSuperset(of: [.write, .shared]), !area.watchesWrites { flags.insert(.writable) }
     return flags
   }
 
@@ -83,6 +84,7 @@ extension AddressSpace {
     table.forEach(start, end) { address, entry in
       // Huge pages wait for their fault all the same.
       guard entry.flags.contains(.dirty), entry.level == 0, entry.frame != memory.zeroFrame else { return }
+      if area.watchesWrites, entry.flags.contains(UserMemory.unwrittenMark) { return }
       // SAFETY: a frame of this machine.
       if unsafe memory.records[entry.frame].pointee.flags.isSuperset(of: [.anonymous, .exclusive]) {
         writable.append(address)

@@ -81,7 +81,7 @@ extension UserMemory {
     begin(target, moved)
     countAll(target, by: 1)
     enlist(target, list)
-    for mapping in mappings { mapping.space.table.replace(mapping.address, target, mapping.entry.flags) }
+    for mapping in mappings { mapping.space.table.replace(mapping.address, target, mapping.entry.flagsWhenMigrated) }
     if let file = unsafe record.owner as? MemoryFile { file.setPage(record.index, target) }
     unsafe records[frame].pointee = PageRecord()
     events.migrated += 1
@@ -126,7 +126,8 @@ extension UserMemory {
     }
     for mapping in mappings {
       let frame = FrameNumber(target.rawValue + mapping.entry.frame.rawValue - head.rawValue)
-      mapping.space.table.replace(mapping.address, frame, mapping.entry.flags, level: mapping.entry.level)
+      mapping.space.table.replace(
+        mapping.address, frame, mapping.entry.flagsWhenMigrated, level: mapping.entry.level)
     }
     events.migrated += UInt64(frames)
     hugeEvents.migrated += 1

@@ -19,7 +19,7 @@ extension UserMemory {
   /// `ranOut`: it was frames that were missing, not what may be promised.
   private func fork(_ parent: Process, ranOut: inout Bool) throws(CallError) -> Process {
     currentCPU = parent.cpu
-    let pid = nextPID()
+    let pid = nextPID
     guard let stack = try? makeKernelStack(parent.cpu) else {
       ranOut = true
       throw .outOfMemory

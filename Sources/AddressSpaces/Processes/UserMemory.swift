@@ -209,11 +209,12 @@ public final class UserMemory {
   /// done with it afterwards.
   public func end() { processes = [:] }
 
-  func nextPID() -> ProcessID {
-    lastPID += 1
-    return ProcessID(lastPID)
+  /// The number of the next process: taken once there is one, as Linux takes it once there is memory (`copy_mm` before `alloc_pid`).
+  var nextPID: ProcessID { ProcessID(lastPID + 1) }
+  func add(_ process: Process) {
+    lastPID = process.pid.rawValue
+    processes[process.pid] = process
   }
-  func add(_ process: Process) { processes[process.pid] = process }
   func remove(_ process: Process) { processes[process.pid] = nil }
 
   // MARK: Flushes

@@ -108,7 +108,12 @@ final class UserTable {
     clear(source, source + length) { moved.append(($0 - source, $1)) }
     for (position, item) in moved.enumerated() {
       do throws(MemoryError) {
-        try enter(target + item.offset, item.entry, item.entry.flags, cpu)
+        // What moves counts as written to, but not what a table that moves as a whole has (`move_soft_dirty_pte`, `move_normal_pmd`).
+        var flags = item.entry.flags
+        if flags.contains(UserMemory.unwrittenMark), !movesTable(at: item.offset, source, target, length) {
+          flags.remove(UserMemory.unwrittenMark)
+        }
+        try enter(target + item.offset, item.entry, flags, cpu)
       } catch {
         clear(target, target + length) { _, _ in }
         // The tables that were there a moment ago can be made again: their frames have just been given back.
@@ -119,6 +124,13 @@ final class UserTable {
       }
     }
     return true
+  }
+
+  /// Whether a move takes the whole table of base pages around `source + offset` along.
+  private func movesTable(at offset: UInt64, _ source: UInt64, _ target: UInt64, _ length: UInt64) -> Bool {
+    let size = pages.format.pageSize(level: 1).rawValue
+    let start = (source + offset) & ~(size - 1)
+    return (source ^ target) & (size - 1) == 0 && start >= source && start + size <= source + length
   }
 
   /// Enters what `entry` shows at another address, or in another space, with these flags.

@@ -22,8 +22,7 @@ extension UserMemory {
       for (name, value) in statistics.fields(rolledUp: false) { text += field(name, value) }
       text += "THPeligible:    \(process.space.mayHaveHugePages(area, for: .smaps) ? 1 : 0)\n"
       text += "VmFlags: "
-      for (flag, mnemonic) in AreaFlags.mnemonics where area.flags.contains(flag) { text += mnemonic + " " }
-      text += "\n"
+      text += (tracksWrites ? area.flags : area.flags.subtracting(.softDirty)).mnemonics + "\n"
     }
     return text
   }
@@ -144,9 +143,10 @@ extension UserMemory {
   /// shared, 63 present.
   public func pagemapEntry(_ process: Process, page address: UInt64) -> UInt64 {
     guard let area = process.space.findArea(address) else { return 0 }
-    var bits: UInt64 = area.flags.contains(.softDirty) ? 1 << 55 : 0
+    var bits: UInt64 = tracksWrites && area.flags.contains(.softDirty) ? 1 << 55 : 0
     guard let entry = process.space.table.entry(at: address) else { return bits }
     bits |= 1 << 63 | entry.frame.rawValue
+    if tracksWrites, area.watchesWrites, entry.isWritten { bits |= 1 << 55 }
     if area.flags.contains(.hugeTLB) {
       let size = format.pageSize(level: entry.level).rawValue
       // SAFETY: a frame of this machine.

@@ -74,6 +74,7 @@ extension Table {
       "proc/{pid}/clear_refs", 0o200,
       .action(
         number(10) { (machine, process, number) throws(Errno) in
+          if number == 4 { return machine.users.clearWritten(by: process) }
           if number == 5 { return process.space.resetHighestResident() }
           guard let areas = UserMemory.ClearedAreas(rawValue: number) else { throw .invalidArgument }
           machine.users.clearReferences(of: process, in: areas)
