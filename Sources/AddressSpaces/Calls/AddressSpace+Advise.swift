@@ -204,7 +204,7 @@ extension AddressSpace {
     var address = start
     while address < end {
       switch faultIn(process, area, address, write: write, force: false) {
-      case .done: address += pageSize
+      case .done: address = endOfEntry(at: address, of: area)
       case .outOfMemory: throw .outOfMemory
       case .bad: throw .badAddress
       }

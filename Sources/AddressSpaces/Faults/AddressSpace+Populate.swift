@@ -51,9 +51,18 @@ extension AddressSpace {
     while page < end {
       let outcome = faultIn(process, area, page, write: write, force: true)
       guard case .done = outcome else { return (outcome, page) }
-      page += pageSize
+      page = endOfEntry(at: page, of: area)
     }
     return (.done, end)
+  }
+
+  /// Where what the entry at `page` shows ends, also where that is a large page (`follow_page_mask`).
+  func endOfEntry(at page: UInt64, of area: Area) -> UInt64 {
+    guard hugeEntries > 0 || area.pageLevel > 0, let entry = table.entry(at: page), entry.level > 0 else {
+      return page + pageSize
+    }
+    let size = memory.format.pageSize(level: entry.level).rawValue
+    return page & ~(size - 1) + size
   }
 
   /// `__mm_populate`: what cannot be is passed over, or ends it.
