@@ -32,7 +32,11 @@ enum Machines {
     Benchmark("Making a machine", configuration: Figure.configuration([one, sixteen, ratio, growth])) { benchmark in
       func time(_ bytes: Int) -> Double {
         let description = MachineDescription.measured(bytes: bytes, cpus: 2)
-        return Figure.time(1) { blackHole(try! PhysicalMemory(description)) }
+        var made: PhysicalMemory?
+        return Figure.time(1, before: { made = nil }) {
+          made = try! PhysicalMemory(description)
+          blackHole(made)
+        }
       }
       let small = time(1 << 40)
       let large = time(1 << 44)
