@@ -131,7 +131,7 @@ public import Translation
 
   /// The same, without a reference taken. SAFETY: the caller uses it before areas change.
   @inline(__always) func findUnretained(_ address: UInt64) -> Unmanaged<Area>? {
-    if let last = unsafe lastFound, unsafe last._withUnsafeGuaranteedRef({ $0.contains(address) }) {
+    if let last = lastFound, unsafe last._withUnsafeGuaranteedRef({ $0.contains(address) }) {
       return unsafe last
     }
     guard let area = areas.area(at: address) else { return nil }
