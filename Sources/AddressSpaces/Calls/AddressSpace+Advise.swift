@@ -203,6 +203,7 @@ extension AddressSpace {
     if !area.flags.contains(needed) || area.flags.contains(.io) { throw .invalid }
     var address = start
     while address < end {
+      if (address >> pageShift) & (HostMemory.interval - 1) == 0, HostMemory.isShort { throw .outOfMemory }
       switch faultIn(process, area, address, write: write, force: false) {
       case .done: address = endOfEntry(at: address, of: area)
       case .outOfMemory: throw .outOfMemory

@@ -49,11 +49,37 @@ extension AddressSpace {
     if !area.flags.isAccessible { return (.bad, start) }
     var page = start
     while page < end {
+      // Rather than to be ended by the host, with all that is here.
+      if (page >> pageShift) & (HostMemory.interval - 1) == 0, HostMemory.isShort { return (.outOfMemory, page) }
+      if !write, end - page >= hugeSize, enterZeros(process, area, page) {
+        page += hugeSize
+        continue
+      }
       let outcome = faultIn(process, area, page, write: write, force: true)
       guard case .done = outcome else { return (outcome, page) }
       page = endOfEntry(at: page, of: area)
     }
     return (.done, end)
+  }
+
+  /// What reads of every page that a table of base pages covers leave behind, where there is none yet: entries for the frame of zeros. False
+  /// where faults have to decide, page by page.
+  private func enterZeros(_ process: Process, _ area: Area, _ start: UInt64) -> Bool {
+    guard area.isAnonymous, start & hugeMask == 0, area.pageLevel == 0, hasNoTable(at: start),
+      table.entry(at: start) == nil, !mayHaveHugePages(area, for: .fault)
+    else { return false }
+    let flags = entryFlags(area).union(.accessed).subtracting(.writable).union(area.readMark)
+    for index in 0..<memory.hugeFrames {
+      do throws(MemoryError) {
+        try table.set(start + index << pageShift, memory.zeroFrame, flags, cpu: process.cpu)
+      } catch {
+        // Only the first can need a table.
+        return false
+      }
+    }
+    process.minorFaults += memory.hugeFrames
+    memory.events.faults += memory.hugeFrames
+    return true
   }
 
   /// Where what the entry at `page` shows ends, also where that is a large page (`follow_page_mask`).
