@@ -62,39 +62,48 @@ public import MemoryTypes
   /// Frames that the list holds.
   var held: Int { Int(high) - Int(room) + Int(highLarge) - Int(roomLarge) }
 
-  /// Allocations and frees since the start of a slot's size.
-  private func total(ofSlot slot: Int) -> Traffic {
-    var total = Traffic(allocations: 0, frees: 0)
-    // Through a span, as an element that is read of an array in place is read of a copy.
-    let traffic = self.traffic.span
-    for kind in 0..<8 {
-      total.allocations &+= traffic[CPUList.traffic(slot, kind: kind)].allocations
-      total.frees &+= traffic[CPUList.traffic(slot, kind: kind)].frees
+  /// What the elements of `traffic` are read through. It changes nothing; but of what is not the caller's to change the compiler makes a copy,
+  /// all 640 bytes, before it reads a number.
+  @inline(__always)
+  private mutating func read<Result>(_ body: (UnsafePointer<Traffic>) -> Result) -> Result {
+    // SAFETY: an array's elements lie in it one behind the other, and the pointer does not outlive the call.
+    unsafe withUnsafeMutablePointer(to: &traffic) {
+      unsafe body(UnsafeRawPointer($0).assumingMemoryBound(to: Traffic.self))
     }
-    return total
   }
 
-  func allocations(ofSlot slot: Int) -> UInt64 { total(ofSlot: slot).allocations }
-  func frees(ofSlot slot: Int) -> UInt64 { total(ofSlot: slot).frees }
-  var smallAllocations: UInt64 { (0..<4).reduce(0) { $0 + allocations(ofSlot: $1) } }
-  var smallFrees: UInt64 { (0..<4).reduce(0) { $0 + frees(ofSlot: $1) } }
-  var largeAllocations: UInt64 { allocations(ofSlot: 4) }
-  var largeFrees: UInt64 { frees(ofSlot: 4) }
+  /// Allocations and frees since the start, of the sizes of these slots.
+  mutating func total(ofSlots slots: Range<Int>) -> Traffic {
+    unsafe read { traffic in
+      var total = Traffic(allocations: 0, frees: 0)
+      for place in CPUList.traffic(slots.lowerBound, kind: 0)..<CPUList.traffic(slots.upperBound, kind: 0) {
+        total.allocations &+= unsafe traffic[place].allocations
+        total.frees &+= unsafe traffic[place].frees
+      }
+      return total
+    }
+  }
+
   /// Frames handed out since the start.
-  var allocatedFrames: UInt64 {
-    (0..<CPUList.slots).reduce(0) { $0 + allocations(ofSlot: $1) << UInt64(CPUList.order(ofSlot: $1)) }
-  }
-
-  /// Frames handed out less frames taken back by this list, of a kind of owner; only sums over all lists mean anything.
-  func frames(ofKind kind: Int) -> Int {
-    var frames = 0
-    let traffic = self.traffic.span
+  mutating func allocatedFrames() -> UInt64 {
+    var frames: UInt64 = 0
     for slot in 0..<CPUList.slots {
-      let place = CPUList.traffic(slot, kind: kind)
-      let out = traffic[place].allocations &- traffic[place].frees
-      frames += Int(truncatingIfNeeded: out) << CPUList.order(ofSlot: slot)
+      frames += total(ofSlots: slot..<slot + 1).allocations << UInt64(CPUList.order(ofSlot: slot))
     }
     return frames
+  }
+
+  /// Adds, by kind of owner, frames handed out less frames taken back by this list; only sums over all lists mean anything.
+  mutating func addFrames(to frames: inout InlineArray<8, Int>) {
+    unsafe read { traffic in
+      for slot in 0..<CPUList.slots {
+        for kind in 0..<8 {
+          let place = CPUList.traffic(slot, kind: kind)
+          let out = unsafe traffic[place].allocations &- traffic[place].frees
+          frames[kind] &+= Int(truncatingIfNeeded: out) &<< CPUList.order(ofSlot: slot)
+        }
+      }
+    }
   }
 
   /// Counts allocations of one kind that leave the list.
@@ -114,7 +123,7 @@ public import MemoryTypes
   /// How many blocks of order 9 a refill brings: twice as many as the last one while none is given back (`nr_pcp_alloc` in Linux 6.7), as
   /// many as the list may hold at most.
   mutating func nextGrant() -> Int {
-    let frees = largeFrees
+    let frees = total(ofSlots: 4..<5).frees
     grant = freesAtGrant == frees ? max(1, min(grant * 2, (highLarge + 1) >> 9)) : 1
     freesAtGrant = frees
     return Int(grant)

@@ -86,11 +86,16 @@ extension Zone {
 }
 
 extension CPUList {
-  fileprivate func addState(to digest: inout StateDigest) {
+  fileprivate mutating func addState(to digest: inout StateDigest) {
     digest.add([Int(room), Int(roomLarge), Int(high), Int(highLarge), Int(grant)])
     digest.add([freesAtGrant, numaMisses, numaOthers])
-    for slot in 0..<CPUList.slots { digest.add([allocations(ofSlot: slot), frees(ofSlot: slot)]) }
-    for kind in 0..<7 { digest.add(frames(ofKind: kind)) }
+    for slot in 0..<CPUList.slots {
+      let all = total(ofSlots: slot..<slot + 1)
+      digest.add([all.allocations, all.frees])
+    }
+    var frames = InlineArray<8, Int>(repeating: 0)
+    addFrames(to: &frames)
+    for kind in 0..<7 { digest.add(frames[kind]) }
   }
 }
 

@@ -32,12 +32,7 @@ extension PhysicalMemory {
       for zone in chosen {
         var free = unsafe zones[zone].free
         totals.numa = totals.numa + numa(of: zone)
-        for kind in 0..<FrameOwner.Kind.allCases.count {
-          unsafe totals.framesByOwner[kind] += zones[zone].kinds[kind]
-          for cpu in unsafe zones[zone].registered {
-            unsafe totals.framesByOwner[kind] += list(zone, cpu).pointee.frames(ofKind: kind)
-          }
-        }
+        framesByOwner(of: zone, addedTo: &totals.framesByOwner)
         for cpu in unsafe zones[zone].registered { unsafe free += list(zone, cpu).pointee.held }
         unsafe totals.managed += zones[zone].managed
         totals.free += free
@@ -49,6 +44,12 @@ extension PhysicalMemory {
     }
   }
 
+  /// Adds the allocated frames of a zone, which is locked, its CPUs' lists with it, by kind of owner.
+  func framesByOwner(of zone: Int, addedTo frames: inout InlineArray<8, Int>) {
+    for kind in 0..<8 { unsafe frames[kind] += zones[zone].kinds[kind] }
+    for cpu in unsafe zones[zone].registered { unsafe list(zone, cpu).pointee.addFrames(to: &frames) }
+  }
+
   /// The zones of a node, lowest first.
   func zones(at nodeIndex: Int) -> Range<Int> {
     nodeIndex * layout.kindCount..<(nodeIndex + 1) * layout.kindCount
@@ -56,15 +57,10 @@ extension PhysicalMemory {
 
   /// The node's zones are locked.
   private func snapshot(ofNodeAt index: Int) -> PhysicalSnapshot.NodeSnapshot {
-    var framesByOwner = [FrameCount](repeating: .zero, count: FrameOwner.Kind.allCases.count)
+    var frames = InlineArray<8, Int>(repeating: 0)
     let zones = zones(at: index)
-    for zone in zones {
-      for kind in framesByOwner.indices {
-        var count = unsafe self.zones[zone].kinds[kind]
-        for cpu in unsafe self.zones[zone].registered { unsafe count += list(zone, cpu).pointee.frames(ofKind: kind) }
-        framesByOwner[kind] += FrameCount(UInt64(count))
-      }
-    }
+    for zone in zones { framesByOwner(of: zone, addedTo: &frames) }
+    let framesByOwner = FrameOwner.Kind.allCases.indices.map { FrameCount(UInt64(frames[$0])) }
     let all = zones.map { snapshot(of: $0) }
     return PhysicalSnapshot.NodeSnapshot(
       node: description.nodes[index].id, zones: all.filter(\.isPopulated),
@@ -84,13 +80,14 @@ extension PhysicalMemory {
     var allocated = unsafe pointer.pointee.allocatedFrames
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
-      unsafe bitmap.allocations += list.pointee.smallAllocations
-      unsafe buddy.allocations += list.pointee.largeAllocations
-      unsafe allocated += list.pointee.allocatedFrames
-      unsafe bitmap.frees += list.pointee.smallFrees
-      unsafe buddy.frees += list.pointee.largeFrees
-      unsafe fromLists.allocations += list.pointee.smallAllocations + list.pointee.largeAllocations
-      unsafe fromLists.frees += list.pointee.smallFrees + list.pointee.largeFrees
+      let (small, large) = unsafe (list.pointee.total(ofSlots: 0..<4), list.pointee.total(ofSlots: 4..<5))
+      unsafe allocated += list.pointee.allocatedFrames()
+      bitmap.allocations += small.allocations
+      buddy.allocations += large.allocations
+      bitmap.frees += small.frees
+      buddy.frees += large.frees
+      fromLists.allocations += small.allocations + large.allocations
+      fromLists.frees += small.frees + large.frees
       unsafe listed += list.pointee.held
       unsafe lists.append(
         PhysicalSnapshot.ListSnapshot(
@@ -159,7 +156,7 @@ extension PhysicalMemory {
     unsafe numa.other = pointer.pointee.numa.other
     for cpu in unsafe pointer.pointee.registered {
       let list = unsafe list(zone, cpu)
-      let allocations = unsafe list.pointee.smallAllocations + list.pointee.largeAllocations
+      let allocations = unsafe list.pointee.total(ofSlots: 0..<CPUList.slots).allocations
       unsafe numa.hit += allocations - list.pointee.numaMisses
       unsafe numa.miss += list.pointee.numaMisses
       unsafe numa.local += allocations - list.pointee.numaOthers

@@ -60,11 +60,9 @@ extension PhysicalMemory {
     }
     unsafe expect(
       "managed less free", zones[zone].managed - zones[zone].free - zones[zone].isolated - listed, allocated)
-    for kind in kinds.indices {
-      var counted = unsafe zones[zone].kinds[kind]
-      for cpu in unsafe zones[zone].registered { unsafe counted += list(zone, cpu).pointee.frames(ofKind: kind) }
-      expect("the count of frames of owner kind \(kind)", counted, kinds[kind])
-    }
+    var counted = InlineArray<8, Int>(repeating: 0)
+    framesByOwner(of: zone, addedTo: &counted)
+    for kind in kinds.indices { expect("the count of frames of owner kind \(kind)", counted[kind], kinds[kind]) }
   }
 
   /// Walks the lists of a zone's CPUs; the frames that they hold.
