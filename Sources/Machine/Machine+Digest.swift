@@ -45,6 +45,9 @@ extension Machine {
     let events = eventCounts()
     for event in VMEvent.allCases { digest.add(events[event]) }
     digest.add([compaction.proactiveness, compaction.fragmentationThreshold, compaction.mayMoveUnevictable ? 1 : 0])
+    for node in memory.nodes {
+      digest.add([reclaimCounts.failures[node] ?? 0, reclaimCounts.balanced[node].map { Int($0) } ?? -1])
+    }
     let deferrals = compaction.deferrals.sorted {
       ($0.key.node, $0.key.kind.rawValue) < ($1.key.node, $1.key.kind.rawValue)
     }

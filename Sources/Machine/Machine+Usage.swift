@@ -97,6 +97,7 @@ extension Machine {
     usage.add(users.pageUse(of: node, zone: zone))
     guard zone == nil else { return }
     usage.add(users.nodeEvents(of: node))
+    usage.node[.workingsetNodes] += users.shadowNodes(on: node)
     usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
   }
 

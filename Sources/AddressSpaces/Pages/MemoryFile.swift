@@ -32,7 +32,7 @@ public final class MemoryFile: PageOwner {
   /// What a regular file's disk has, by page index: whole pages. What it has not reads zero. Changed by `UserMemory.setDisk` alone.
   var disk: [UInt64: [UInt8]] = [:]
   /// Pages that were evicted, and when (`workingset.c`'s shadow entries).
-  var shadows: [UInt64: Shadow] = [:]
+  private(set) var shadows: [UInt64: Shadow] = [:]
   /// From how many shadows on those that can tell nothing any more are forgotten.
   var shadowLimit = 4096
   struct Shadow {
@@ -40,6 +40,16 @@ public final class MemoryFile: PageOwner {
     var age: UInt64
     var wasWorking: Bool
   }
+  /// What the 64 entries of a node of Linux's page cache hold (`struct xa_node`), by index / 64.
+  private struct CacheNode {
+    var pages = 0
+    var shadows = 0
+    /// The memory node that has got it to reclaim, while it holds nothing but shadows; else nil.
+    var waitsOn: Int?
+  }
+  private var cacheNodes: [UInt64: CacheNode] = [:]
+  /// Nodes of the cache that hold nothing but shadows, by the memory node of what was evicted last (`WORKINGSET_NODES`).
+  private var shadowNodes: [Int: Int] = [:]
   /// Pages in the order in which they were written to, oldest first from `written` on; those that are clean again are passed over.
   private var writtenPages: [UInt64] = []
   private var written = 0
@@ -56,7 +66,42 @@ public final class MemoryFile: PageOwner {
   }
 
   @inline(__always) func page(_ index: UInt64) -> FrameNumber? { pages[index] }
-  func setPage(_ index: UInt64, _ frame: FrameNumber?) { pages[index] = frame }
+  func setPage(_ index: UInt64, _ frame: FrameNumber?) {
+    let was = pages[index]
+    pages[index] = frame
+    if kind == .regular, (was == nil) != (frame == nil) { count(index, on: nil) { $0.pages += frame == nil ? -1 : 1 } }
+  }
+
+  /// Remembers that a page was evicted, or forgets it.
+  func setShadow(_ index: UInt64, _ shadow: Shadow?) {
+    let was = shadows[index]
+    shadows[index] = shadow
+    if (was == nil) != (shadow == nil) {
+      count(index, on: shadow?.node ?? was?.node) { $0.shadows += shadow == nil ? -1 : 1 }
+    }
+  }
+
+  /// Counts an entry in its node (`workingset_update_node`).
+  private func count(_ index: UInt64, on node: Int?, _ change: (inout CacheNode) -> Void) {
+    var entry = cacheNodes[index >> 6] ?? CacheNode()
+    change(&entry)
+    let waits = entry.pages == 0 && entry.shadows > 0
+    if waits, entry.waitsOn == nil {
+      entry.waitsOn = node ?? shadows[index & ~63]?.node ?? 0
+      shadowNodes[entry.waitsOn!, default: 0] += 1
+    } else if !waits, let left = entry.waitsOn {
+      entry.waitsOn = nil
+      shadowNodes[left, default: 0] -= 1
+    }
+    cacheNodes[index >> 6] = entry.pages == 0 && entry.shadows == 0 ? nil : entry
+  }
+
+  /// Nodes of the cache that hold nothing but shadows, in the memory of a node. A file's first page alone needs none.
+  func shadowNodes(on node: Int) -> Int {
+    let count = shadowNodes[node] ?? 0
+    return count > 0 && pages.isEmpty && shadows.count == 1 && shadows[0] != nil ? 0 : count
+  }
+
   /// A page is dirty from now on. `isDirty` tells which still are, where the order has grown beyond the pages that there are.
   func noteWritten(_ index: UInt64, isDirty: (FrameNumber) -> Bool) {
     writtenPages.append(index)

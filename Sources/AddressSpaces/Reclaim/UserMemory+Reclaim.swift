@@ -191,20 +191,21 @@ extension UserMemory {
     let wasWorking = unsafe record.pointee.flags.contains(.workingSet)
     if file.shadows.count >= file.shadowLimit {
       // What was evicted longer ago than there are pages in memory would come back as if it were new.
-      file.shadows = file.shadows.filter { _, shadow in
+      for (index, shadow) in file.shadows {
         let pages = lists[shadow.node].count(.activeFile) + lists[shadow.node].count(.inactiveFile)
-        return lists[shadow.node].age &- shadow.age <= UInt64(pages)
+        if lists[shadow.node].age &- shadow.age > UInt64(pages) { file.setShadow(index, nil) }
       }
       file.shadowLimit = max(4096, 2 * file.shadows.count)
     }
-    file.shadows[index] = MemoryFile.Shadow(node: node, age: lists[node].age, wasWorking: wasWorking)
     removeFromCache(file, index)
+    file.setShadow(index, MemoryFile.Shadow(node: node, age: lists[node].age, wasWorking: wasWorking))
   }
 
   /// A page is back: one that would have stayed, had the inactive list been as large as the active one is, becomes active at once
   /// (`workingset_refault`).
   func refault(_ file: MemoryFile, _ index: UInt64, _ frame: FrameNumber) {
-    guard let shadow = file.shadows.removeValue(forKey: index) else { return }
+    guard let shadow = file.shadows[index] else { return }
+    file.setShadow(index, nil)
     note(frame) { $0.refaults += 1 }
     let distance = lists[shadow.node].age &- shadow.age
     guard distance <= UInt64(lists[shadow.node].count(.activeFile)) else { return }
@@ -216,6 +217,9 @@ extension UserMemory {
     unsafe records[frame].pointee.flags.insert(.workingSet)
     note(frame) { $0.refaultsRestored += 1 }
   }
+
+  /// Nodes of files' page caches in the memory of a node that hold nothing but what was evicted (`WORKINGSET_NODES`). O(files).
+  public func shadowNodes(on node: NodeID) -> Int { regularFiles.reduce(0) { $0 + $1.shadowNodes(on: node.rawValue) } }
 
   /// Drops every clean page of files that nobody maps or works on (`drop_pagecache_sb`).
   public func dropCleanPages() {

@@ -127,7 +127,9 @@ private func renderPopulated(
     text.append("\n  vm stats threshold: ")
     text.append(decimal: threshold)
   }
-  text.append("\n  node_unreclaimable:  0\n  start_pfn:           ")
+  text.append("\n  node_unreclaimable:  ")
+  text.append(decimal: machine.isUnreclaimable(node) ? 1 : 0)
+  text.append("\n  start_pfn:           ")
   text.append(decimal: zone.start.rawValue)
 }
 

@@ -25,6 +25,8 @@ extension Machine {
     counts[.pgscanFile] = Int(pages.scannedByKswapd + pages.scannedDirectly)
     counts[.pgstealFile] = Int(pages.stolenByKswapd + pages.stolenDirectly)
     counts[.slabsScanned] = reclaimCounts.slabsScanned
+    counts[.kswapdLowWmarkHitQuickly] = reclaimCounts.lowHitQuickly
+    counts[.kswapdHighWmarkHitQuickly] = reclaimCounts.highHitQuickly
     counts[.pageoutrun] = reclaimCounts.kswapdRuns
     let compaction = compaction.counts
     counts[.compactMigrateScanned] = Int(compaction.migrateScanned)

@@ -16,6 +16,13 @@ struct MachineReclaimCounts {
   var stalls = InlineArray<6, Int>(repeating: 0)
   var kswapdRuns = 0
   var slabsScanned = 0
+  /// How often kswapd of a node freed nothing since anything was freed there (`kswapd_failures`).
+  var failures: [NodeID: Int] = [:]
+  /// The line behind which kswapd of a node last went to sleep with all in balance.
+  var balanced: [NodeID: UInt32] = [:]
+  /// Runs that came soon after the one before was done, and such as left their node short (`KSWAPD_LOW_WMARK_HIT_QUICKLY`, `HIGH`).
+  var lowHitQuickly = 0
+  var highHitQuickly = 0
 }
 
 /// Who is asked for memory when it runs short: wakes the background's steps, and reclaims and compacts at once where a request would fail.
@@ -78,7 +85,7 @@ extension Machine {
       users.flushInBackground(beyond: dirtyThresholds().background)
     }
     for (node, order) in background.take() {
-      let wasBoosted = runKswapd(node)
+      let wasBoosted = wakeKswapd(node)
       // kcompactd runs where kswapd goes to sleep (`kswapd_try_to_sleep`), and after a boost for whole blocks (`balance_pgdat`).
       if order > 0 || wasBoosted { runKcompactd(node, order: max(order, wasBoosted ? 9 : 0)) }
     }
@@ -91,20 +98,53 @@ extension Machine {
   private static var kswapdBatch: Int { 128 }
   private static var kswapdRounds: Int { 64 }
 
-  /// kswapd's step for a node: until a zone is above its high watermark (`balance_pgdat`, `pgdat_balanced`), or nothing goes. Whether
-  /// watermarks had been boosted.
-  private func runKswapd(_ node: NodeID) -> Bool {
-    reclaimCounts.kswapdRuns += 1
+  /// After how many runs in vain kswapd leaves a node to those who need its memory (MAX_RECLAIM_RETRIES).
+  private static var mostFailures: Int { 16 }
+  /// For how many lines kswapd sleeps lightly: a line is a millisecond, and it is HZ / 10.
+  private static var lightSleep: UInt32 { 100 }
+
+  /// Whether kswapd has given a node up until somebody else frees something there.
+  public func isUnreclaimable(_ node: NodeID) -> Bool { (reclaimCounts.failures[node] ?? 0) >= Self.mostFailures }
+
+  /// kswapd's step for a node: runs until the node is in balance, has been given up, or enough was done behind one line. Whether watermarks
+  /// had been boosted (`kswapd`, `kswapd_try_to_sleep`).
+  private func wakeKswapd(_ node: NodeID) -> Bool {
+    if isUnreclaimable(node) { return memory.endBoosts(of: node) }
+    if let last = reclaimCounts.balanced[node], line &- last < Self.lightSleep { reclaimCounts.lowHitQuickly += 1 }
+    reclaimCounts.balanced[node] = nil
     var left = Self.kswapdRounds
+    while true {
+      runKswapd(node, &left)
+      if shortZone(of: node) == nil {
+        reclaimCounts.balanced[node] = line
+        break
+      }
+      if isUnreclaimable(node) { break }
+      reclaimCounts.highHitQuickly += 1
+      if left == 0 { break }
+    }
+    return memory.endBoosts(of: node)
+  }
+
+  /// Frees pages until a zone is above its high watermark, or nothing goes (`balance_pgdat`, `pgdat_balanced`).
+  private func runKswapd(_ node: NodeID, _ left: inout Int) {
+    reclaimCounts.kswapdRuns += 1
+    var freedAny: Bool?
     while left > 0, let highest = shortZone(of: node) {
       left -= 1
       let order = UserMemory.ReclaimOrder(
         node: node, highest: highest, wanted: Self.kswapdBatch, isKswapd: true, mayUnmap: true)
       let freed = users.reclaim(order) + shrinkCaches(of: node, priority: max(0, 12 - (Self.kswapdRounds - left)))
+      freedAny = freedAny == true || freed > 0
       // What was freed lies in CPUs' lists, and counts all the same.
       if freed == 0 { break }
     }
-    return memory.endBoosts(of: node)
+    // Where the node was in balance by then nothing was tried.
+    switch freedAny {
+    case true?: reclaimCounts.failures[node] = nil
+    case false?: reclaimCounts.failures[node, default: 0] += 1
+    case nil: break
+    }
   }
 
   /// The node's highest zone, if none of its zones keeps its high watermark.
@@ -133,9 +173,17 @@ extension Machine {
         node: node, highest: highest, wanted: wanted - freed, isKswapd: false,
         // In the middle of a change to a table no other entry may go: its table might.
         mayUnmap: request.owner.kind != .pageTable)
-      freed += users.reclaim(order)
+      let pages = users.reclaim(order)
+      if pages > 0 { reclaimCounts.failures[node] = nil }
+      freed += pages
     }
-    if freed < wanted { for node in nodes { freed += shrinkCaches(of: node, priority: 0) } }
+    if freed < wanted {
+      for node in nodes {
+        let objects = shrinkCaches(of: node, priority: 0)
+        if objects > 0 { reclaimCounts.failures[node] = nil }
+        freed += objects
+      }
+    }
     guard count > 1, freed > 0 else { return freed > 0 }
     // Costly requests are not retried for ever (`should_reclaim_retry`): they are where the next attempt will succeed.
     memory.drainLists()

@@ -264,4 +264,54 @@ import Topology
     #expect(small.machine.verify() == [])
     for range in held { try small.machine.memory.free(range, cpu: CPUID(0)) }
   }
+
+  /// What Linux keeps of pages that went, and of a kswapd that tries in vain, in the files' words.
+  @Test func tellsOfNodesThatWaitAndThatAreGivenUp() throws {
+    let small = try SmallMachine([24])
+    let machine = small.machine
+    let node = NodeID(0)
+    func value(_ event: VMEvent) -> Int { machine.eventCounts()[event] }
+    let total = free(small)
+    let file = try #require(machine.createFile("much", size: 0))
+    for offset in stride(from: 0, to: UInt64(total * 2) * small.page, by: Int(small.page * 64)) {
+      try machine.write(file, offset: offset, size: small.page * 64, pattern: [1], cpu: CPUID(0))
+      machine.endLine()
+    }
+    // Written in order, evicted in order: groups of 64 pages that are all out, but for those at the seam.
+    let evicted = total * 2 - file.cachedPages
+    let waiting = machine.usage(of: node).node[.workingsetNodes]
+    #expect(waiting > 0 && abs(waiting - evicted / 64) <= 2, "\(waiting) of \(evicted)")
+    #expect(machine.usage().node[.workingsetNodes] == waiting)
+    #expect(value(.pageoutrun) > 0 && !machine.isUnreclaimable(node))
+    // A page that comes back takes its group out of those that wait.
+    try small.users.read(file, offset: 0, size: 1, cpu: CPUID(0)) { _, _ in }
+    #expect(machine.usage(of: node).node[.workingsetNodes] <= waiting)
+
+    // Private memory cannot go anywhere: kswapd tries sixteen times and leaves the node to others.
+    #expect(machine.removeFile("much"))
+    #expect(machine.usage(of: node).node[.workingsetNodes] == 0)
+    let process = try small.users.spawn(name: "hungry")
+    let pages = free(small)
+    let address = try small.map(process, pages: pages)
+    let (high, runs) = (value(.kswapdHighWmarkHitQuickly), value(.pageoutrun))
+    for index in 0..<pages where !machine.isUnreclaimable(node) {
+      _ = small.users.touch(process, address + UInt64(index) * small.page, 1, write: true)
+      machine.beginLine()
+      machine.endLine()
+    }
+    #expect(machine.isUnreclaimable(node))
+    #expect(value(.kswapdHighWmarkHitQuickly) == high + 15)
+    #expect(value(.pageoutrun) >= runs + 16)
+    // Whoever frees something there makes kswapd try again.
+    small.users.exit(process)
+    let other = try #require(machine.createFile("other", size: 0))
+    for offset in stride(from: 0, to: UInt64(total * 2) * small.page, by: Int(small.page * 64)) {
+      try machine.write(other, offset: offset, size: small.page * 64, pattern: [1], cpu: CPUID(0))
+      machine.beginLine()
+      machine.endLine()
+    }
+    #expect(!machine.isUnreclaimable(node))
+    #expect(value(.kswapdLowWmarkHitQuickly) > 0)
+    #expect(machine.verify() == [])
+  }
 }
