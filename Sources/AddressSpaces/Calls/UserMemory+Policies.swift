@@ -101,7 +101,10 @@ extension UserMemory {
     var failed = 0
     for (address, frame) in misplaced {
       // The frame found for a page before this one may have moved this one, or reclaimed it.
-      guard let area = space.areas.area(at: address), space.table.entry(at: address)?.frame == frame else { continue }
+      // A large page lies where the first area from `start` on that shows a part of it wants it (`new_page`, `page_address_in_vma`).
+      guard let area = space.areas.area(at: max(address, start)), space.table.entry(at: address)?.frame == frame else {
+        continue
+      }
       let index = area.pageIndex(at: address, shift: pageShift)
       if area.flags.contains(.hugeTLB) {
         let nodes = nodesForHugePage(process, area, address, format.pageSize(level: area.pageLevel))
@@ -110,7 +113,7 @@ extension UserMemory {
       }
       let moved = migrate(frame) { isHuge in
         isHuge
-          ? allocateHuge(process, area, address, zeroed: false, wakes: true, reclaims: true)?.start
+          ? allocateHuge(process, area, max(address, area.start), zeroed: false, wakes: true, reclaims: true)?.start
           : allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
       }
       if !moved { failed += 1 }

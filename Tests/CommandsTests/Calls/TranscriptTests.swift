@@ -12,7 +12,7 @@ import Translation
   ]
   /// The same with transparent_hugepage=always.
   static let hugePageFixtures = [
-    "thp-fault", "thp-split", "thp-fork", "thp-collapse", "thp-numa", "thp-random-1", "thp-random-2",
+    "thp-fault", "thp-split", "thp-fork", "thp-collapse", "thp-numa", "thp-bind", "thp-random-1", "thp-random-2",
   ]
   /// The same with pools of huge pages.
   static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over"]
