@@ -57,6 +57,17 @@ import Topology
     #expect(try console.answer("[pid 3] load(0x11000000, 1)").contains("faults=0"))
   }
 
+  /// Tables alone can take all memory.
+  @Test func killsWhoFillsMemoryWithTables() throws {
+    let console = try small()
+    let outcome = try console.answer(
+      "mmap(NULL, 0x400000000000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_POPULATE, -1, 0)"
+    ).lines
+    #expect(outcome.first?.hasSuffix("= SIGKILL") == true, "\(outcome)")
+    #expect(outcome.last?.contains("Killed process 1 (init)") == true, "\(outcome)")
+    #expect(try console.answer("check").hasPrefix("no difference"))
+  }
+
   @Test func goesByAdjustments() throws {
     let console = try small()
     for name in ["protected", "preferred", "asker"] { _ = try console.answer("spawn \(name)") }

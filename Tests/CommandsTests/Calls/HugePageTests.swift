@@ -49,6 +49,26 @@ import Topology
     #expect(small.machine.verify().isEmpty)
   }
 
+  /// MAP_POPULATE of what may only be read: the frame of zeros, or the huge one, in every page, a fault an entry.
+  @Test(arguments: [HugePageSettings.Enabled.never, .always]) func makesPagesOfZerosAhead(
+    _ enabled: HugePageSettings.Enabled
+  ) throws {
+    let (small, process) = try small()
+    small.users.transparent.enabled = enabled
+    // Three pages, two tables' worth, and five pages.
+    let (address, pages) = (UInt64(0x1_4000_0000 - 3 * 4096), 3 + 2 * 512 + 5)
+    _ = try small.users.mmap(
+      process, address, UInt64(pages) * 4096, protection: 1, flags: 0x8032, file: nil, offset: 0)
+    #expect(process.minorFaults == (enabled == .never ? UInt64(pages) : 3 + 2 + 5))
+    for page in 0..<UInt64(pages) {
+      let entry = small.users.pagemapEntry(process, page: address + page * 4096)
+      #expect(entry >> 63 == 1)
+    }
+    #expect(small.machine.verify().isEmpty)
+    small.users.exit(process)
+    #expect(small.machine.verify().isEmpty)
+  }
+
   @Test func takesOneFrameOfAHugePageOutOfService() throws {
     let (small, process) = try small()
     let address = try map(small, process, hugePages: 1)
