@@ -27,7 +27,7 @@ extension MMU {
   }
 
   /// An access to the users' half that the first-level cache of base pages does not know, by a CPU that has nothing to make up for: served
-  /// by the second level, or by a walk of one entry below a cached table entry to a page like the last, or else in the general way.
+  /// by the second level, or by a walk of one entry below a cached table entry to a page like the last, or else in a more general way.
   @usableFromInline @inline(never)
   func accessFurther(
     _ address: VirtualAddress, _ kind: AccessKind, user: Bool, on cpu: Int, _ demand: Demand
@@ -47,7 +47,7 @@ extension MMU {
       if unsafe pair[0] == table << 19 | front.pointee.userWalkTag && way & 0x40F == 0x400 {
         let entries = unsafe (memory + Int(truncatingIfNeeded: way & ~0xFFF)).assumingMemoryBound(to: UInt64.self)
         let entry = unsafe entries[Int(truncatingIfNeeded: number & entryMask)]
-        if unsafe entry == 0 && front.pointee.cachedLevels & ~1 == 0 { return absentPage(on: cpu) }
+        if unsafe entry == 0 && front.pointee.cachedLevels & ~1 == 0 { return refusedPage(.absent, on: cpu) }
         let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
         if unsafe entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word) {
           unsafe front.pointee.quickWalks &+= 1
@@ -55,6 +55,14 @@ extension MMU {
           unsafe front.pointee.insertSecond(number, tag: tag, word: word)
           return .success(PhysicalAddress(word & ~mask | raw & mask))
         }
+        if unsafe kind == .write && entry & format.writableBit == 0 && front.pointee.cachedLevels & ~1 == 0
+          && format.kind(entry, level: 0) == .leaf
+        {
+          return refusedPage(.permission, on: cpu)
+        }
+      }
+      if unsafe front.pointee.cachedLevels & ~1 == 0 && front.pointee.context != 0 && hasUsualCaches {
+        return walkToPage(address, kind, user: user, on: cpu, demand)
       }
     } else if demand.isMet(by: second) {
       unsafe front.pointee.secondHits &+= 1
@@ -64,15 +72,16 @@ extension MMU {
     return accessInGeneral(address, kind, user: user, on: cpu)
   }
 
-  /// A walk from a cached entry of level 1 to an entry for a base page that is not there: what `walk` would count, and answer.
-  private func absentPage(on cpu: Int) -> AccessResult {
+  /// A walk from a cached entry of level 1 to an entry for a base page that is not there, or does not allow it: what `walk` would count,
+  /// and answer.
+  private func refusedPage(_ reason: TranslationFault.Reason, on cpu: Int) -> AccessResult {
     // SAFETY: the caller has checked the CPU's number.
     let state = unsafe cpus + cpu
     unsafe state.pointee.isActive = true
     unsafe state.pointee.counters.walks &+= 1
     unsafe state.pointee.counters.shortWalks &+= 1
     unsafe state.pointee.counters.references[0] &+= 1
-    return fault(.absent, 0, on: cpu)
+    return fault(reason, 0, on: cpu)
   }
 
   /// Every access that is not of the common kind.
@@ -88,7 +97,13 @@ extension MMU {
       if unsafe state.pointee.context == 0 { return fault(.absent, format.rootLevel, on: cpu) }
       let stamp = unsafe state.pointee.slots[state.pointee.slot].stamp
       let word = unsafe lookup(position, stamp: stamp, state)
-      if word != 0, let result = allowed(word, kind, user: user, position) { return result }
+      if word == 0 {
+        if position == address.rawValue, hasUsualCaches {
+          return walkToPage(address, kind, user: user, on: cpu, Demand(kind, user: user))
+        }
+      } else if let result = allowed(word, kind, user: user, position) {
+        return result
+      }
     } else {
       var word = unsafe lookup(position, stamp: state.pointee.globalStamp, state)
       if word == 0 { word = unsafe lookup(position, stamp: state.pointee.kernelStamp, state) }

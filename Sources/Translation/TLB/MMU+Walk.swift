@@ -67,11 +67,7 @@ extension MMU {
         guard permits(flags, kind, user: user) else {
           if found, denied != 0 {
             // What was cached of the way may have come to allow more since: a fault drops it (Intel SDM vol. 3, 4.10.4.1).
-            for upper in 1..<format.levels {
-              let number = position &>> format.shifts[upper]
-              unsafe state.pointee.walks[upper].remove(
-                number, tag: CPUState.tag(number, stamp: walkStamp, level: upper))
-            }
+            unsafe forgetWay(position: position, stamp: walkStamp, state)
             return walk(address, kind, user: user, on: cpu)
           }
           return fault(.permission, level, on: cpu)
@@ -108,6 +104,15 @@ extension MMU {
     }
   }
 
+  /// Drops the table entries that are cached of the way to a position.
+  func forgetWay(position: UInt64, stamp: UInt64, _ state: UnsafeMutablePointer<CPUState>) {
+    for upper in 1..<format.levels {
+      let number = position &>> format.shifts[upper]
+      // SAFETY: `state` is one of `cpus`; levels are below 5.
+      unsafe state.pointee.walks[upper].remove(number, tag: CPUState.tag(number, stamp: stamp, level: upper))
+    }
+  }
+
   /// Writes accessed and dirty bits back. What is no table of ours is left as it is: nobody would know whose data it were.
   @inline(__always) private func mark(_ table: UInt64, _ index: Int, _ raw: UInt64) {
     // SAFETY: a table of ours is memory, and an index is below its entries.
@@ -124,7 +129,7 @@ extension MMU {
   }
 
   // A cached table entry: the table's address, bit 11 always, bit 10 where the table is ours, and in bits 0 to 3 what is denied on the way to it.
-  private static var walkFrameMask: UInt64 { ~0xFFF }
+  static var walkFrameMask: UInt64 { ~0xFFF }
 
   @inline(__always) private func packDenied(_ denied: UInt64) -> UInt64 {
     var bits: UInt64 = 1 << 11

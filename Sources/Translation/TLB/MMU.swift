@@ -50,8 +50,13 @@ public import MemoryTypes
   let entryMask: UInt64
   /// Whether flushing a page drops every cached table entry: INVLPG does (SDM 4.10.4.1), the others' instructions need not.
   let dropsWalks: Bool
-  /// Whether `CPUFront` knows the caches.
-  let hasUsualCaches: Bool
+  /// Whether `CPUFront` knows the caches. Tests take it back, so that what is done for such caches in ways of its own is done in the general
+  /// way.
+  var hasUsualCaches: Bool
+  /// SAFETY: five, made in init and freed in deinit; never written in between.
+  let walkLevels: UnsafeMutablePointer<WalkLevel>
+  /// Words from a CPU's cached table entries of one level to those of the next.
+  let walkStride: Int
 
   /// Above so many pages a range is flushed as a whole: Linux's tunable of the same name.
   public var singlePageFlushCeiling: UInt64 {
@@ -91,11 +96,14 @@ public import MemoryTypes
     addressShift = format.addressShift
     entryMask = format.indexMasks[0]
     if case .cr3 = format.registers { dropsWalks = true } else { dropsWalks = false }
+    unsafe walkLevels = .allocate(capacity: 5)
+    for level in 0..<5 { unsafe (walkLevels + level).initialize(to: WalkLevel(format, level: level)) }
     maskWords = (cpuCount + 63) / 64
     let walk = TLBGeometry.Cache(sets: geometry.walkEntries, ways: 1)
     let each =
       (0..<5).reduce(0) { $0 + TLBCache.bytes(geometry.first(level: $1)) } + TLBCache.bytes(geometry.second) + 5
       * TLBCache.bytes(walk)
+    walkStride = TLBCache.bytes(walk) / 8
     // behind all caches an empty set
     cacheBytes = each * cpuCount + 128
     let limit = Self.contextLimit
@@ -143,6 +151,7 @@ public import MemoryTypes
     unsafe munmap(cpus, cpuCount * MemoryLayout<CPUState>.stride)
     unsafe munmap(contexts, Self.contextLimit * MemoryLayout<Context>.stride)
     unsafe munmap(masks, Self.contextLimit * maskWords * 8)
+    unsafe walkLevels.deallocate()
     unsafe lazies.deallocate()
     unsafe totals.deallocate()
     unsafe shared.deallocate()
