@@ -163,6 +163,8 @@ import Topology
       ("0x140000001", Errno.invalidArgument), ("foo", .invalidArgument), ("", .invalidArgument),
       ("0x8000000", .fileExists),
       ("0x100000000", .fileExists), ("0xf8000000", .fileExists), ("0xfff8000000", .argListTooLong),
+      ("0xfffffffff8000000", .argListTooLong), ("0xfffffffff0000000", .argListTooLong),
+      ("0xffffffffffffffff", .invalidArgument),
       ("0x10000000000000000", .outOfRange),
     ] {
       #expect(write(text) == error, "\(text)")

@@ -69,10 +69,17 @@ extension Table {
           },
           { (machine, _, bytes) throws(Errno) in machine.onlinePolicy = OnlinePolicy.allCases[try choose(bytes, words)]
           }), "Documentation/admin-guide/mm/memory-hotplug.rst"),
-      addressRow("probe", "Documentation/admin-guide/mm/memory-hotplug.rst") { (machine, address) throws(MemoryError) in
-        try machine.addMemory(
-          PhysicalRange(start: PhysicalAddress(address), size: machine.description.memoryBlockSize), to: nil)
-      },
+      Row(
+        memory + "/probe", 0o200,
+        .action({ (machine, _, bytes) throws(Errno) in
+          let address = try unsignedNumber(bytes, base: 0)
+          let size = machine.description.memoryBlockSize
+          guard address % size.rawValue == 0 else { throw .invalidArgument }
+          // A block that reaches the end of all addresses is one that no machine has room for (`mhp_range_allowed`).
+          guard address <= UInt64.max - size.rawValue else { throw .argListTooLong }
+          let block = PhysicalRange(start: PhysicalAddress(address), size: size)
+          do throws(MemoryError) { try machine.addMemory(block, to: nil) } catch { throw Errno(error) }
+        }), "Documentation/admin-guide/mm/memory-hotplug.rst"),
       addressRow("soft_offline_page", "Documentation/ABI/testing/sysfs-memory-page-offline") {
         (machine, address) throws(MemoryError) in
         try machine.memory.softOffline(machine.memory.frameSize.frame(of: PhysicalAddress(address)))
