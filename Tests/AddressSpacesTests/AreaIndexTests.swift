@@ -43,6 +43,48 @@ import Testing
     #expect(index.count == model.count)
   }
 
+  @Test(arguments: [true, false]) func fillsInOrder(_ ascends: Bool) {
+    var index = AreaIndex()
+    let starts = (1...5000).map { UInt64($0) << 13 }
+    for start in ascends ? starts : starts.reversed() {
+      index.insert(Area(start: start, end: start + 4096, flags: .read, pageOffset: start >> 12))
+    }
+    #expect(index.verify().isEmpty)
+    for start in starts {
+      #expect(index.area(at: start + 4095)?.start == start)
+      #expect(index.area(at: start + 4096) == nil)
+    }
+  }
+
+  @Test(arguments: [1, 2, 3] as [UInt64]) func keysAgreeWithSortedArray(_ seed: UInt64) {
+    var random = SplitMix64(seed: seed)
+    var keys = SortedKeys()
+    var model: [UInt64] = []
+    // Up to four levels, and down to one.
+    for step in 0..<12_000 {
+      let key = random.next() % 100_000
+      if step < 6000 ? random.next() % 8 > 0 : random.next() % 8 == 0 {
+        let index = model.firstIndex { $0 > key } ?? model.count
+        keys.insert(key, at: index)
+        model.insert(key, at: index)
+      } else if !model.isEmpty {
+        let index = Int(random.next() % UInt64(model.count))
+        keys.remove(at: index)
+        model.remove(at: index)
+      }
+      if !model.isEmpty, step % 3 == 0 {
+        let index = Int(random.next() % UInt64(model.count))
+        let low = index > 0 ? model[index - 1] : 0
+        let changed = low + random.next() % (model[index] - low + 1)
+        keys.replace(index, by: changed)
+        model[index] = changed
+      }
+      let probe = random.next() % 100_000
+      #expect(keys.count(atOrBelow: probe) == model.count { $0 <= probe }, "seed \(seed), step \(step)")
+      #expect(keys.count == model.count)
+    }
+  }
+
   private func gaps(_ model: [Area], _ low: UInt64, _ high: UInt64) -> [Range<UInt64>] {
     if low >= high { return [] }
     var result: [Range<UInt64>] = []

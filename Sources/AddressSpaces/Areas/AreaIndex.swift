@@ -1,13 +1,12 @@
 /// A process's areas in ascending order of their addresses (what Linux keeps in a maple tree).
 ///
 /// Two levels: a list of chunks, each with up to 128 areas and their bounds side by side, so that a search reads keys alone. Finding costs
-/// two binary searches; inserting and removing moves at most a chunk's keys, and one entry of the upper list when a chunk splits or
-/// empties. Areas never overlap, but for the instant between a neighbour's growth and the removal of what it swallowed.
+/// two searches; inserting and removing moves at most a chunk's keys, and one entry of the upper list when a chunk splits or empties. Areas never overlap, but for the instant between a neighbour's growth and the removal of what it swallowed.
 struct AreaIndex {
   /// How many areas there are (`map_count`).
   private(set) var count = 0
   /// The chunks' lowest starts; `blocks` and `chunks` beside it.
-  private var firstStarts: ContiguousArray<UInt64> = []
+  private var firstStarts = SortedKeys()
   private var blocks: ContiguousArray<AreaBlock> = []
   private var chunks: ContiguousArray<Chunk> = []
 
@@ -29,11 +28,9 @@ struct AreaIndex {
 
   /// The chunk that `address` falls to: the last that begins at or below it, or the first.
   @inline(__always) private func chunkIndex(for address: UInt64) -> Int {
-    // SAFETY: the keys are read while the array is held.
-    let below = unsafe firstStarts.withUnsafeBufferPointer {
-      unsafe $0.baseAddress.map { unsafe AreaBlock.count(atOrBelow: address, $0, firstStarts.count) } ?? 0
-    }
-    return below == 0 ? 0 : below &- 1
+    if blocks.count < 2 { return 0 }
+    let below = firstStarts.count(atOrBelow: address)
+    return below &- (below > 0 ? 1 : 0)
   }
 
   /// The first area that ends above `address`: it holds the address or follows it (`find_vma`). O(log n).
@@ -51,11 +48,14 @@ struct AreaIndex {
   }
 
   /// The area that holds `address` (`vma_lookup`).
-  func area(at address: UInt64) -> Area? {
-    guard let position = position(endingAbove: address),
-      blocks[position.chunk].start(position.slot) <= address
-    else { return nil }
-    return blocks[position.chunk].area(position.slot)
+  func area(at address: UInt64) -> Area? { unsafe find(address)?.takeUnretainedValue() }
+
+  /// The same, without a reference taken: to count one is an atomic operation, which waits for all that was asked of memory before.
+  /// SAFETY: the caller uses it before areas change.
+  @inline(__always) func find(_ address: UInt64) -> Unmanaged<Area>? {
+    guard let position = position(endingAbove: address) else { return nil }
+    let block = blocks[position.chunk]
+    return block.start(position.slot) <= address ? unsafe block.unretained(position.slot) : nil
   }
 
   /// The first area that has a byte in `start ..< end` (`find_vma_intersection`).
@@ -92,15 +92,22 @@ struct AreaIndex {
     count += 1
     if chunks.isEmpty { add(Chunk(), at: 0, firstStart: area.start) }
     var index = chunkIndex(for: area.start)
+    var slot = blocks[index].position(from: area.start)
     if blocks[index].count == AreaBlock.capacity {
-      split(index)
+      // What is mapped one behind the other leaves chunks full.
+      if index == chunks.count - 1, slot == AreaBlock.capacity {
+        add(Chunk(), at: index + 1, firstStart: area.start)
+      } else if index == 0, slot == 0 {
+        add(Chunk(), at: 0, firstStart: area.start)
+      } else {
+        split(index)
+      }
       index = chunkIndex(for: area.start)
+      slot = blocks[index].position(from: area.start)
     }
     let block = blocks[index]
-    var slot = block.position(after: area.start)
-    while slot < block.count, block.start(slot) < area.start { slot += 1 }
     block.insert(area, at: slot)
-    firstStarts[index] = block.start(0)
+    firstStarts.replace(index, by: block.start(0))
     forgetGaps(index)
   }
 
@@ -115,7 +122,7 @@ struct AreaIndex {
       blocks.remove(at: position.chunk)
       firstStarts.remove(at: position.chunk)
     } else {
-      firstStarts[position.chunk] = block.start(0)
+      firstStarts.replace(position.chunk, by: block.start(0))
     }
   }
 
@@ -126,7 +133,7 @@ struct AreaIndex {
     area.start = start
     area.end = end
     block.setBounds(position.slot, start, end)
-    firstStarts[position.chunk] = block.start(0)
+    firstStarts.replace(position.chunk, by: block.start(0))
     forgetGaps(position.chunk)
   }
 
@@ -235,6 +242,7 @@ struct AreaIndex {
     var below: UInt64 = 0
     for (index, block) in blocks.enumerated() {
       if block.count == 0 { faults.append("chunk \(index) is empty") }
+      if !block.isSampled { faults.append("chunk \(index) has samples of other ends") }
       if block.start(0) != firstStarts[index] { faults.append("chunk \(index) has another first start") }
       for slot in 0..<block.count {
         let area = block.area(slot)

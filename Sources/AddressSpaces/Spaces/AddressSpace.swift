@@ -66,6 +66,10 @@ public import Translation
   /// Calls `body` for every area in ascending order.
   public func forEachArea(_ body: (Area) -> Void) { areas.forEach(body) }
   public func area(at address: VirtualAddress) -> Area? { areas.area(at: address.rawValue) }
+  /// Calls `body` with the area at `address`, if there is one, without a reference taken. `body` must not change areas.
+  public func withArea(at address: VirtualAddress, _ body: (Area) -> Void) {
+    unsafe areas.find(address.rawValue)?._withUnsafeGuaranteedRef(body)
+  }
 
   /// Forgets the most that was ever resident (`reset_mm_hiwater_rss`).
   public func resetHighestResident() { counts.highestResident = counts.resident }
@@ -134,8 +138,8 @@ public import Translation
     if let last = lastFound, unsafe last._withUnsafeGuaranteedRef({ $0.contains(address) }) {
       return unsafe last
     }
-    guard let area = areas.area(at: address) else { return nil }
-    unsafe lastFound = .passUnretained(area)
-    return lastFound
+    guard let area = unsafe areas.find(address) else { return nil }
+    unsafe lastFound = area
+    return unsafe area
   }
 }
