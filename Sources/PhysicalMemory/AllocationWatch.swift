@@ -1,5 +1,5 @@
 internal import Glibc
-internal import MemoryTypes
+public import MemoryTypes
 
 /// Looks on while frames are allocated and given back: measures what a sample of it takes on the host, and keeps who asked for what where
 /// that is wanted. Memory without one is not slowed down by it.
@@ -71,6 +71,25 @@ extension PhysicalMemory {
     let range = try allocateDirectly(request)
     if keepsOwners { watch!.owners!.allocated(range, request) }
     return range
+  }
+
+  /// `allocate` of one movable frame where that takes no further look: from the list of the CPU's own node. Nil, with nothing done, where the
+  /// list has none, where this allocation is to be timed or remembered, and where nobody looks on: threads may then be many.
+  public func allocateFromList(cpu: CPUID, zeroed: Bool, owner: FrameOwner) -> FrameNumber? {
+    let request = FrameRequest(cpu: cpu, mobility: .movable, zeroed: zeroed, owner: owner)
+    if watch == nil || keepsOwners || watched.allocations % AllocationWatch.sampling == 0 { return nil }
+    // No other thread can hold the list's lock.
+    guard let list = unsafe router.localLists[cpu.rawValue, request.highestZone] else { return nil }
+    let word = EntryWord(listBits: request.listBits(0), cpu: cpu.rawValue)
+    let first = unsafe list.pointee.heads[unchecked: word.head]
+    if first == 0 { return nil }
+    let frame = Int(truncatingIfNeeded: first &- 1)
+    let mayHoldData = table.word(frame).bits & EntryWord.mayHoldData
+    unsafe pop(first, list, word, 0)
+    unsafe list.pointee.countAllocation(0, kind: word.kindIndex)
+    watched.allocations &+= 1
+    if zeroed { zero(frame, 1, headMayHoldData: mayHoldData != 0) }
+    return FrameNumber(first &- 1)
   }
 
   @inline(never)

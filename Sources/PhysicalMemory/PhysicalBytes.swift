@@ -58,6 +58,13 @@ public import MemoryTypes
     try unsafe store.write(bytes, at: address.rawValue)
   }
 
+  /// Writes bytes to frames that are allocated, and marked when they are given back: others around them stay known to be zero.
+  @inlinable @inline(__always)
+  public func store(_ bytes: UnsafeRawBufferPointer, at address: PhysicalAddress) {
+    // SAFETY: the caller names memory that it holds.
+    unsafe UnsafeMutableRawBufferPointer(start: base + Int(address.rawValue), count: bytes.count).copyMemory(from: bytes)
+  }
+
   /// Sets bytes that the caller holds to zero; whole host pages of ranges from 64 KiB on are given back instead.
   public func zero(_ range: PhysicalRange) {
     store.zero(Int(range.start.rawValue), Int(range.size.rawValue))

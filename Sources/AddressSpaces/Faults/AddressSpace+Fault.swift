@@ -78,7 +78,7 @@ extension AddressSpace {
   /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
   func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     if area.flags.contains(.hugeTLB) { return poolFault(process, area, page, write: write) }
-    guard let entry = table.entry(at: page) else {
+    guard !table.isFree(page), let entry = table.entry(at: page) else {
       if !area.isAnonymous { return fileFault(process, area, page, write: write) }
       if memory.transparent.enabled != .never, let outcome = hugeFault(process, area, page, write: write) {
         return outcome
@@ -220,7 +220,7 @@ extension AddressSpace {
       if own == nil { return .outOfMemory }
     }
     guard let (frame, isNew) = memory.cachePage(process, file, index) else {
-      if let own { free(unused: own, process) }
+      if let own { memory.free(own, cpu: process.cpu) }
       return .outOfMemory
     }
     // Only what is read from a disk is a major fault; shared memory is made of zeros.
@@ -240,11 +240,6 @@ extension AddressSpace {
     hold(area, frame)
     if write { memory.markDirty(frame) }
     return resolved
-  }
-
-  private func free(unused frame: FrameNumber, _ process: Process) {
-    memory.beginAnonymous(frame, nil, index: 0)
-    memory.putPage(frame, cpu: process.cpu)
   }
 
   /// Counts an entry for a page of the cache (`page_add_file_rmap`).

@@ -108,13 +108,17 @@ internal import MemoryTypes
     let offset = Int(truncatingIfNeeded: frame.rawValue & (1 << Self.blockShift - 1))
     // SAFETY: `block` is inside the row, `offset` inside a block's 512 records.
     if let records = unsafe blocks[block] { return unsafe records + offset }
-    return unsafe make(block) + offset
+    return unsafe Self.make(block, blocks, present, next) + offset
   }
 
-  @inline(never) private func make(_ block: Int) -> UnsafeMutablePointer<PageRecord> {
+  /// Static, as the whole of the struct would be put in memory at every look for a method's sake.
+  @inline(never) private static func make(
+    _ block: Int, _ blocks: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>?>,
+    _ present: UnsafeMutablePointer<UInt64>, _ next: UnsafeMutablePointer<UnsafeMutablePointer<PageRecord>>
+  ) -> UnsafeMutablePointer<PageRecord> {
     // SAFETY: the pool has room for as many blocks as the row.
     let fresh = unsafe next.pointee
-    unsafe next.pointee = fresh + 1 << Int(Self.blockShift)
+    unsafe next.pointee = fresh + 1 << Int(blockShift)
     unsafe blocks[block] = fresh
     // SAFETY: a bit for each block.
     unsafe present[block >> 6] |= 1 << UInt64(block & 63)

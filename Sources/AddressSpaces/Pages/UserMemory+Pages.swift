@@ -55,8 +55,9 @@ extension UserMemory {
   /// A private page for `address`: the area's policy, else the process's.
   func allocateAnonymous(_ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool) -> FrameNumber? {
     let owner = FrameOwner(.anonymous, id: UInt32(process.pid.rawValue))
-    // Mostly nobody has a say in it.
+    // Mostly nobody has a say in it, and it is there.
     if area.isAnonymous, area.policy == nil, process.policy == nil {
+      if let frame = physical.allocateFromList(cpu: process.cpu, zeroed: zeroed, owner: owner) { return frame }
       return allocate(process, from: nil, only: nil, zeroed, owner)
     }
     return allocate(
@@ -73,13 +74,26 @@ extension UserMemory {
   }
 
   /// Begins the record of a private page that one entry is about to show (`page_add_new_anon_rmap`).
-  /// `area`: whose group it is of; nil where it goes at once.
-  func beginAnonymous(_ frame: FrameNumber, _ area: Area?, index: UInt64) {
-    begin(
-      frame,
-      PageRecord(
-        mapCount: 1, references: 1, owner: area?.links.group, index: index, flags: [.anonymous, .exclusive]))
-    enlist(frame, .inactiveAnonymous)
+  func beginAnonymous(_ frame: FrameNumber, _ area: Area, index: UInt64) {
+    let place = physical.place(of: frame)
+    let list = PageList.inactiveAnonymous
+    let slot = Int(list.rawValue)
+    let link = frame.rawValue + 1
+    let node = lists.place(Int(place.node.rawValue))
+    let old = unsafe node.pointee.heads[slot]
+    // SAFETY: frames of this machine: those on lists are.
+    let record = unsafe records[frame]
+    unsafe record.pointee = PageRecord(
+      mapCount: 1, references: 1, index: index, flags: [.anonymous, .exclusive],
+      node: UInt16(truncatingIfNeeded: place.node.rawValue), zone: place.kind.rawValue, list: list, older: old)
+    unsafe record.pointee.owner = area.links.group
+    if old != 0 {
+      unsafe records[FrameNumber(old &- 1)].pointee.newer = link
+    } else {
+      unsafe node.pointee.tails[slot] = link
+    }
+    unsafe node.pointee.heads[slot] = link
+    unsafe node.pointee.uses[Int(place.kind.rawValue)].listed[slot] += 1
   }
 
   /// Keeps a page where it is while somebody works on it and allocates meanwhile; `unpin` ends that.

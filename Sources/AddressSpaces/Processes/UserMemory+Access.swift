@@ -25,10 +25,19 @@ extension UserMemory {
     access(process, address, UInt64(bytes.count), write: true) { physicalAddress, offset, count in
       // SAFETY: `offset` and `count` lie inside the bytes: they are parts of their length.
       let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[Int(offset)..<Int(offset + count)])
-      do throws(MemoryError) {
-        try unsafe physical.bytes.write(part, at: physicalAddress)
-      } catch { preconditionFailure("a page outside of memory: \(error)") }
+      unsafe write(part, at: physicalAddress)
     }
+  }
+
+  /// Writes bytes to a page that an entry shows.
+  func write(_ bytes: UnsafeRawBufferPointer, at address: PhysicalAddress) {
+    // SAFETY: a frame of this machine. What counts as somebody's page is held; entries that were made past this may show anything.
+    if unsafe records[physical.frameSize.frame(of: address)].pointee.references > 0 {
+      return unsafe physical.bytes.store(bytes, at: address)
+    }
+    do throws(MemoryError) {
+      try unsafe physical.bytes.write(bytes, at: address)
+    } catch { preconditionFailure("a page outside of memory: \(error)") }
   }
 
   private func access(

@@ -21,9 +21,7 @@ extension UserMemory {
     try eachPage(process, address, UInt64(bytes.count), write: true) { physicalAddress, offset, count in
       // SAFETY: a part of the bytes' length.
       let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
-      do throws(MemoryError) {
-        try unsafe physical.bytes.write(part, at: physicalAddress)
-      } catch { preconditionFailure("a page outside of memory: \(error)") }
+      unsafe write(part, at: physicalAddress)
     }
   }
 

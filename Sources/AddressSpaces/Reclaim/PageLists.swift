@@ -49,7 +49,7 @@ struct NodeLists {
     @inline(__always) nonmutating unsafeMutableAddress { unsafe place(node) }
   }
 
-  @inline(__always) private func place(_ node: Int) -> UnsafeMutablePointer<NodeLists> {
+  @inline(__always) func place(_ node: Int) -> UnsafeMutablePointer<NodeLists> {
     precondition(UInt(bitPattern: node) < UInt(bitPattern: count), "no such node")
     return unsafe nodes + node
   }

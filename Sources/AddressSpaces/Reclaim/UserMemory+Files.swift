@@ -30,12 +30,7 @@ extension UserMemory {
   }
 
   private func write(_ bytes: [UInt8], to frame: FrameNumber, at offset: UInt64) {
-    do throws(MemoryError) {
-      // SAFETY: the buffer is read while the array is held.
-      try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(MemoryError) in
-        try unsafe physical.bytes.write(UnsafeRawBufferPointer(buffer), at: address(frame) + ByteCount(offset))
-      }
-    } catch { preconditionFailure("a file's page outside of memory: \(error)") }
+    unsafe bytes.withUnsafeBytes { unsafe physical.bytes.store($0, at: address(frame) + ByteCount(offset)) }
   }
 
   private func read(_ frame: FrameNumber, at offset: UInt64, count: Int) -> [UInt8] {

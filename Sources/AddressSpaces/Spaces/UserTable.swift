@@ -32,8 +32,11 @@ final class UserTable {
       frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
   }
 
+  /// Whether there is a table of base pages for `address`, which is a page's, and nothing in the page's place; false where either is not so.
+  func isFree(_ address: UInt64) -> Bool { pages.hasFreeBase(VirtualAddress(address)) }
+
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
-  func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {
+  @inline(__always) func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {
     try pages.map(
       VirtualAddress(address), to: FrameRange(start: frame, count: FrameCount(1)), flags: flags, sizes: .base, cpu: cpu)
   }

@@ -92,6 +92,13 @@ extension PageTable {
     return true
   }
 
+  /// Whether the table of base pages of an address is there, and nothing in the address's place. False where either is not so.
+  @inlinable @inline(__always) public func hasFreeBase(_ address: VirtualAddress) -> Bool {
+    // SAFETY: see `LeafTable`; the index is within the table.
+    unsafe hasLeafTable(of: address.rawValue)
+      && lastLeafTable.pointee.entries[Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)] == 0
+  }
+
   /// Counts entries that were made in the last leaf table.
   @inlinable @inline(__always) func countInLeafTable(_ made: Int) {
     // SAFETY: see `LeafTable`. The count stays inside its bits, whatever has been written over entries.
