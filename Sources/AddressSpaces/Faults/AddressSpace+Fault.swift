@@ -177,13 +177,16 @@ extension AddressSpace {
     prepareGroup(area)
     // The page stays what the entry leads to until it is copied.
     memory.pin(entry.frame)
-    defer { memory.unpin(entry.frame) }
-    guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else { return .outOfMemory }
+    guard let frame = memory.allocateAnonymous(process, area, page, zeroed: isZero) else {
+      memory.unpin(entry.frame)
+      return .outOfMemory
+    }
     if !isZero { memory.copyPage(entry.frame, to: frame) }
     memory.beginAnonymous(frame, area, index: area.pageIndex(at: page, shift: pageShift))
     table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
     if area.flags.contains(.locked) { memory.lockPage(frame) }
     if isZero {
+      memory.unpin(entry.frame)
       counts.anonymousResident += 1
       memory.events.demandZero += 1
       return .minor
@@ -196,7 +199,7 @@ extension AddressSpace {
     }
     memory.countEntry(of: entry.frame, by: -1)
     if area.flags.contains(.locked) { memory.unlockPage(entry.frame) }
-    memory.putPage(entry.frame, cpu: process.cpu)
+    memory.putPage(entry.frame, holds: 2, cpu: process.cpu)
     memory.events.copyOnWrite += 1
     return .minor
   }

@@ -136,16 +136,16 @@ extension UserMemory {
     physical.bytes.copy(from: address(source), to: address(target), size: physical.frameSize.bytes)
   }
 
-  /// One holder less; the frame goes back with the last.
-  func putPage(_ frame: FrameNumber, cpu: CPUID) {
+  /// One holder less, or one who held the page so many times; the frame goes back with the last.
+  func putPage(_ frame: FrameNumber, holds: UInt32 = 1, cpu: CPUID) {
     // SAFETY: frames of this machine.
     let record = unsafe records[frame]
     if let head = hugeHead(of: frame) {
-      unsafe records[head].pointee.references -= 1
+      unsafe records[head].pointee.references -= holds
       if unsafe records[head].pointee.references == 0 { freeHuge(head) }
       return
     }
-    unsafe record.pointee.references -= 1
+    unsafe record.pointee.references -= holds
     if unsafe record.pointee.references > 0 { return }
     clearDirty(frame)
     if unsafe record.pointee.list == .unevictable { events.unlocked += 1 }

@@ -154,7 +154,7 @@ final class UserTable {
 
   /// Carries out a change whose range lies in an area, which therefore cannot be refused, and the flush that it asks for.
   private func settle(_ change: () throws(MemoryError) -> FlushObligation) {
-    pages.cpu = memory.currentCPU
+    pages.act(on: memory.currentCPU)
     do throws(MemoryError) {
       memory.flush(try change())
     } catch { preconditionFailure("\(error)") }

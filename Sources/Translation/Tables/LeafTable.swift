@@ -18,6 +18,9 @@ public import MemoryTypes
   /// The flags that were encoded last, and their bits.
   @usableFromInline var flags: PageFlags = []
   @usableFromInline var bits: UInt64 = 0
+  /// The bits besides an address that were decoded last, and their flags; .max, which has bits of an address, for none.
+  @usableFromInline var decodedBits = UInt64.max
+  @usableFromInline var decodedFlags: PageFlags = []
 
   init(nowhere place: UnsafeMutablePointer<UInt64>) {
     unsafe entries = unsafe place
@@ -81,15 +84,32 @@ extension PageTable {
     if unsafe !flags.isSubset(of: last.pointee.allowed) { return false }
     let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
     if unsafe entry.pointee != 0 { return false }
-    if unsafe last.pointee.flags != flags {
-      unsafe last.pointee.flags = flags
-      unsafe last.pointee.bits = format.leaf(PhysicalAddress(0), flags: flags, level: 0)
-    }
-    unsafe entry.pointee = (frame &<< pageShift) &>> addressShift | last.pointee.bits
+    unsafe entry.pointee = baseLeaf(frame, flags)
     // the count stays inside its bits, whatever has been written over entries
     let record = unsafe last.pointee.record.pointee
     unsafe last.pointee.record.pointee = record &+ (record & 0x7FFF == 0x7FFF ? 0 : 1)
     return true
+  }
+
+  /// `PageFormat.leaf` of a base page: most are like the last.
+  @inlinable @inline(__always) func baseLeaf(_ frame: UInt64, _ flags: PageFlags) -> UInt64 {
+    let last = unsafe lastLeafTable
+    if unsafe last.pointee.flags != flags {
+      unsafe last.pointee.flags = flags
+      unsafe last.pointee.bits = format.leaf(PhysicalAddress(0), flags: flags, level: 0)
+    }
+    return unsafe (frame &<< pageShift) &>> addressShift | last.pointee.bits
+  }
+
+  /// `PageFormat.flags` of a base page.
+  @inlinable @inline(__always) func baseFlags(_ raw: UInt64) -> PageFlags {
+    let last = unsafe lastLeafTable
+    let bits = raw & ~format.leafAddressMasks[0]
+    if unsafe last.pointee.decodedBits != bits {
+      unsafe last.pointee.decodedBits = bits
+      unsafe last.pointee.decodedFlags = format.flags(bits)
+    }
+    return unsafe last.pointee.decodedFlags
   }
 
   /// Whether the table of base pages of an address is there, and nothing in the address's place. False where either is not so.
@@ -128,7 +148,7 @@ extension PageTable {
     if flags.rawValue & 1 == 0 || both & 2 != 0 || frame &>> frameBits != 0 { return 0 }
     guard let entry = unsafe baseEntry(page, inserting: flags) else { return 0 }
     let old = unsafe entry.pointee
-    unsafe entry.pointee = format.leaf(PhysicalAddress(frame &<< pageShift), flags: flags, level: 0)
+    unsafe entry.pointee = baseLeaf(frame, flags)
     return old
   }
 
@@ -138,9 +158,9 @@ extension PageTable {
   func changeBase(_ page: VirtualAddress, removing: PageFlags, inserting: PageFlags) -> (old: UInt64, new: UInt64) {
     guard let entry = unsafe baseEntry(page, inserting: inserting) else { return (0, 0) }
     let old = unsafe entry.pointee
-    let flags = format.flags(old).subtracting(removing).union(inserting)
+    let flags = baseFlags(old).subtracting(removing).union(inserting)
     if enforcesWriteXorExecute, flags.isSuperset(of: [.writable, .executable]) { return (0, 0) }
-    let new = old & format.leafAddressMasks[0] | format.leaf(PhysicalAddress(0), flags: flags, level: 0)
+    let new = old & format.leafAddressMasks[0] | baseLeaf(0, flags)
     unsafe entry.pointee = new
     return (old, new)
   }

@@ -106,7 +106,11 @@ extension PageTable {
       // SAFETY: see `LeafTable`; the index is within the table.
       let index = Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)
       let raw = unsafe lastLeafTable.pointee.entries[index]
-      return raw == 0 ? nil : mapping(format.position(address) & ~pageMask, raw, level: 0)
+      if raw == 0 { return nil }
+      // Its table lies in this half, where an address is its position.
+      return Mapping(
+        address: VirtualAddress(address.rawValue & ~pageMask), physical: format.leafAddress(raw, level: 0), level: 0,
+        raw: raw, flags: baseFlags(raw))
     }
     guard format.isCanonical(address) else { return nil }
     if let kernel, format.isKernel(address) { return kernel.mapping(at: address) }

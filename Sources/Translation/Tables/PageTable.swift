@@ -28,7 +28,7 @@ public import MemoryTypes
   /// The roots that repeat the upper entries of this one, which is the kernel's.
   var followers: Set<UInt64> = []
   /// The CPU that acts: near which a split takes its tables, and to whose list those go back that are left at the end.
-  @safe @exclusivity(unchecked) public var cpu = CPUID(0)
+  @safe @exclusivity(unchecked) public internal(set) var cpu = CPUID(0)
   /// A root entry of the kernel's table has changed and the followers do not know yet.
   var rootChanged = false
   /// What the MMU knows this space as: see `MMU.attach`.
@@ -101,6 +101,9 @@ public import MemoryTypes
       kernel.copyRoot(to: root)
     }
   }
+
+  /// From now on this CPU acts.
+  public func act(on cpu: CPUID) { self.cpu = cpu }
 
   /// Gives all table frames back. No CPU may have the table loaded any more; what it mapped is not looked at.
   deinit {

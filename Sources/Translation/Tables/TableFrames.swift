@@ -73,6 +73,8 @@ public protocol TableSource: AnyObject {
     precondition(frame < frameCount, "a page table outside of memory")
     // SAFETY: frame < frameCount, just checked.
     unsafe records[Int(frame)] = Self.tableMark
+    // What is read first the host maps to its page of zeros, and again when it is written.
+    unsafe entries(frame)[0] = 0
     tablesInUse += 1
     return frame
   }
