@@ -87,7 +87,7 @@ public struct Interpreter: Sendable {
       machine.putDown(to: call.name, of: ProcessID(call.pid), text: line)
     }
     do throws(CallSyntaxError) {
-      guard let outcome = try body(CallSession(machine.users), line) else { return }
+      guard let outcome = try body(CallSession(machine.unsettledUsers), line) else { return }
       text.append(string: outcome)
       text.newline()
     } catch {

@@ -77,7 +77,18 @@ public final class Machine: @unchecked Sendable {
   /// The kernel's half: physical memory at `format.layout.physicalMap`.
   public var kernelTable: PageTable { booted!.kernelTable }
   /// The processes, their address spaces, and every CPU's TLBs.
-  public var users: UserMemory { booted!.users }
+  public var users: UserMemory {
+    let users = booted!.users
+    users.settle()
+    return users
+  }
+  /// The same where forks may have put something off (see `UserMemory.settle`): for processes' own accesses and calls.
+  public var unsettledUsers: UserMemory { booted!.users }
+  /// Memory's bytes, page tables among them, as they are for others than processes.
+  public var bytes: PhysicalBytes {
+    booted?.users.settle()
+    return memory.bytes
+  }
 
   public func withLock<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     lock.lock()

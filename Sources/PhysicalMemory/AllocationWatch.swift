@@ -73,14 +73,23 @@ extension PhysicalMemory {
     return range
   }
 
-  /// `allocate` of one movable frame where that takes no further look: from the list of the CPU's own node. Nil, with nothing done, where the
-  /// list has none, where this allocation is to be timed or remembered, and where nobody looks on: threads may then be many.
-  public func allocateFromList(cpu: CPUID, zeroed: Bool, owner: FrameOwner) -> FrameNumber? {
-    let request = FrameRequest(cpu: cpu, mobility: .movable, zeroed: zeroed, owner: owner)
+  /// `allocate` of one frame, from wherever and of no zone, where that takes no further look: from the list of the CPU's own node. Nil, with
+  /// nothing done, where the list has none, where this allocation is to be timed or remembered, and where nobody looks on: threads may then
+  /// be many.
+  @inlinable @inline(__always)
+  public func allocateFromList(_ request: FrameRequest) -> FrameNumber? {
+    assert(request.localListSlot == 0)
+    return allocateFromList(
+      request.cpu, request.highestZone, bits: request.listBits(0), zeroed: request.zeroed)
+  }
+
+  /// The same, of what a request comes to.
+  @usableFromInline
+  func allocateFromList(_ cpu: CPUID, _ highestZone: ZoneKind, bits: UInt64, zeroed: Bool) -> FrameNumber? {
     if watch == nil || keepsOwners || watched.allocations % AllocationWatch.sampling == 0 { return nil }
     // No other thread can hold the list's lock.
-    guard let list = unsafe router.localLists[cpu.rawValue, request.highestZone] else { return nil }
-    let word = EntryWord(listBits: request.listBits(0), cpu: cpu.rawValue)
+    guard let list = unsafe router.localLists[cpu.rawValue, highestZone] else { return nil }
+    let word = EntryWord(listBits: bits, cpu: cpu.rawValue)
     let first = unsafe list.pointee.heads[unchecked: word.head]
     if first == 0 { return nil }
     let frame = Int(truncatingIfNeeded: first &- 1)

@@ -62,7 +62,8 @@ public import MemoryTypes
   @inlinable @inline(__always)
   public func store(_ bytes: UnsafeRawBufferPointer, at address: PhysicalAddress) {
     // SAFETY: the caller names memory that it holds.
-    unsafe UnsafeMutableRawBufferPointer(start: base + Int(address.rawValue), count: bytes.count).copyMemory(from: bytes)
+    let target = unsafe UnsafeMutableRawBufferPointer(start: base + Int(address.rawValue), count: bytes.count)
+    unsafe target.copyMemory(from: bytes)
   }
 
   /// Sets bytes that the caller holds to zero; whole host pages of ranges from 64 KiB on are given back instead.

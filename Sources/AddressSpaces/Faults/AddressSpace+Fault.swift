@@ -78,7 +78,7 @@ extension AddressSpace {
   /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
   func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     if area.flags.contains(.hugeTLB) { return poolFault(process, area, page, write: write) }
-    guard !table.isFree(page), let entry = table.entry(at: page) else {
+    guard !settledTable.isFree(page), let entry = settledTable.entry(at: page) else {
       if !area.isAnonymous { return fileFault(process, area, page, write: write) }
       if memory.transparent.enabled != .never, let outcome = hugeFault(process, area, page, write: write) {
         return outcome
@@ -91,7 +91,7 @@ extension AddressSpace {
     }
     let start = page & ~(memory.format.pageSize(level: entry.level).rawValue - 1)
     let end = start + memory.format.pageSize(level: entry.level).rawValue
-    table.change(
+    settledTable.change(
       start, end, removing: write ? UserMemory.unwrittenMark : [], inserting: write ? [.accessed, .dirty] : .accessed)
     return .minor
   }
@@ -123,7 +123,7 @@ extension AddressSpace {
 
   private func enter(_ page: UInt64, _ frame: FrameNumber, _ flags: PageFlags, _ process: Process) -> FaultOutcome {
     do throws(MemoryError) {
-      try table.set(page, frame, flags, cpu: process.cpu)
+      try settledTable.set(page, frame, flags, cpu: process.cpu)
       return .minor
     } catch {
       switch error {
@@ -156,13 +156,13 @@ extension AddressSpace {
             unsafe whole.pointee.flags.remove(.lazilyFree)
             if unsafe whole.pointee.list != .unevictable { memory.relist(head, .inactiveAnonymous) }
           }
-          table.change(page, page + pageSize, removing: UserMemory.unwrittenMark, inserting: writtenFlags(area))
+          settledTable.change(page, page + pageSize, removing: UserMemory.unwrittenMark, inserting: writtenFlags(area))
           memory.events.reusedOnWrite += 1
           return .minor
         }
       } else if area.flags.contains(.shared) {
         memory.markDirty(entry.frame)
-        table.change(
+        settledTable.change(
           page, page + pageSize, removing: UserMemory.unwrittenMark, inserting: [.writable, .dirty, .accessed])
         return .minor
       }
@@ -183,7 +183,7 @@ extension AddressSpace {
     }
     if !isZero { memory.copyPage(entry.frame, to: frame) }
     memory.beginAnonymous(frame, area, index: area.pageIndex(at: page, shift: pageShift))
-    table.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
+    settledTable.replace(page, frame, entryFlags(area).union(writtenFlags(area)))
     if area.flags.contains(.locked) { memory.lockPage(frame) }
     if isZero {
       memory.unpin(entry.frame)
@@ -272,7 +272,7 @@ extension AddressSpace {
     var found = false
     for candidate in firstIndex...last {
       let address = first + (candidate - firstIndex) << pageShift
-      guard let frame = area.file!.page(candidate), table.entry(at: address) == nil else { continue }
+      guard let frame = area.file!.page(candidate), settledTable.entry(at: address) == nil else { continue }
       memory.pin(frame)
       defer { memory.unpin(frame) }
       let flags = entryFlags(area).union(.accessed).union(area.readMark)

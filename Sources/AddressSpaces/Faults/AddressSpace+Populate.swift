@@ -26,6 +26,7 @@ extension AddressSpace {
   /// One fault of the kernel's own on a page (`faultin_page`), counted for the process.
   func faultOnce(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> PopulateOutcome {
     var retried = false
+    memory.settle(self)
     while true {
       memory.refusedNodes = nil
       let outcome = handle(process, area, page, write: write)

@@ -39,7 +39,7 @@ extension AddressSpace {
 
   /// There is no table, not even one without entries, for the huge page around an address where no page is (`pmd_none`).
   func hasNoTable(at address: UInt64) -> Bool {
-    !table.hasTable(at: address) && !emptyTables.contains(address & ~hugeMask)
+    !settledTable.hasTable(at: address) && !emptyTables.contains(address & ~hugeMask)
   }
 
   /// `do_huge_pmd_anonymous_page`: nil where the fault is one of a base page.

@@ -131,6 +131,7 @@ extension UserMemory {
   /// A step of khugepaged over `pages` base pages, from where the last one ended, every process's areas in turn; it ends early where all were
   /// looked at (`khugepaged_do_scan`).
   public func runKhugepaged(pages: UInt64) -> CollapseStep {
+    settle()
     var step = CollapseStep()
     var processesLeft = processes.count + 1
     while step.scanned < pages, processesLeft > 0 {

@@ -228,6 +228,7 @@ extension UserMemory {
   /// with nothing changed but entries, where somebody works on it.
   @discardableResult
   public func splitPage(_ head: FrameNumber) -> Bool {
+    settle()
     guard let mappings = mappings(of: head) else {
       hugeEvents.splitsFailed += 1
       return false
@@ -270,6 +271,7 @@ extension UserMemory {
   /// Splits up to that many of them, those that wait the longest first, and gives the huge page of zeros back where nobody uses it; how many
   /// frames came free (`deferred_split_scan`).
   public func splitDeferred(on node: NodeID, _ pages: Int) -> Int {
+    settle()
     var freed = 0
     var left = pages
     for head in splitQueue where left > 0 {

@@ -49,6 +49,7 @@ extension UserMemory {
   /// Copies `frame` to `target` and leads every entry and the cache to the copy; the frame that is not used then is the caller's to
   /// free. False, with nothing changed, where somebody else holds the page: whoever works on it, or entries that are about to be made.
   public func migrate(_ frame: FrameNumber, to target: FrameNumber) -> Bool {
+    settle()
     // SAFETY: frames of this machine.
     let record = unsafe records[frame].pointee
     guard let mappings = mappings(of: frame) else {

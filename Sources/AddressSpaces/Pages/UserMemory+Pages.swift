@@ -57,7 +57,8 @@ extension UserMemory {
     let owner = FrameOwner(.anonymous, id: UInt32(process.pid.rawValue))
     // Mostly nobody has a say in it, and it is there.
     if area.isAnonymous, area.policy == nil, process.policy == nil {
-      if let frame = physical.allocateFromList(cpu: process.cpu, zeroed: zeroed, owner: owner) { return frame }
+      let request = FrameRequest(cpu: process.cpu, mobility: .movable, zeroed: zeroed, owner: owner)
+      if let frame = physical.allocateFromList(request) { return frame }
       return allocate(process, from: nil, only: nil, zeroed, owner)
     }
     return allocate(

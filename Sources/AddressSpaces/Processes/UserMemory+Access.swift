@@ -66,7 +66,8 @@ extension UserMemory {
   /// Where an address leads, after the faults that it takes.
   @inline(__always)
   func translate(_ process: Process, _ address: UInt64, write: Bool) -> Result<PhysicalAddress, Refusal> {
-    if !mmu.isReady(process.space.table.pages, on: process.cpu) { load(process) }
+    if process.space.isDeferred(at: address) { settle(process.space, at: address) }
+    if !mmu.isReady(process.space.settledTable.pages, on: process.cpu) { load(process) }
     switch mmu.access(VirtualAddress(address), write ? .write : .read, user: true, on: process.cpu) {
     case .success(let physicalAddress): return .success(physicalAddress)
     case .fault(let fault): return resolve(process, address, write: write, fault.reason)
@@ -76,7 +77,7 @@ extension UserMemory {
   /// Loads the process's space on its CPU.
   @inline(never) private func load(_ process: Process) {
     do throws(MemoryError) {
-      try mmu.switchSpace(on: process.cpu, to: process.space.table.pages)
+      try mmu.switchSpace(on: process.cpu, to: process.space.settledTable.pages)
     } catch { preconditionFailure("a process on a CPU that is not there: \(error)") }
   }
 

@@ -58,6 +58,8 @@ extension UserMemory {
     child.counts.data = parent.counts.data
     child.counts.executable = parent.counts.executable
     child.counts.stack = parent.counts.stack
+    settle(parent)
+    let deferred = mayDefer(parent) ? DeferredFork(parent: parent, child: child) : nil
     var next = parent.areas.lowest
     while let area = next {
       next = parent.areas.after(area)
@@ -80,7 +82,8 @@ extension UserMemory {
         let hasBasePagesOnly = parent.hugeEntries == 0 && area.flags.isDisjoint(with: [.frameMap, .hugeTLB])
         let copied =
           hasBasePagesOnly
-          ? copyPages(area, of: parent, to: child, process) : copyEntries(area, of: parent, to: child, process)
+          ? copyPages(area, of: parent, to: child, process, deferred)
+          : copyEntries(area, of: parent, to: child, process)
         guard copied else {
           ranOut = true
           throw .outOfMemory
@@ -92,42 +95,92 @@ extension UserMemory {
       guard let copy = child.areas.first(overlapping: table, table + hugePageSize) else { continue }
       if copy.links.group != nil { child.emptyTables.insert(table) }
     }
+    if let deferred, child.deferredFork === deferred {
+      // All of the parent's pages are the child's now, those that it has no entries for yet among them.
+      child.counts.anonymousResident = parent.counts.anonymousResident
+      deferred.isCounted = true
+    }
   }
 
-  /// Copies the entries of an area, all of them base pages, a table at a time (`copy_pte_range`); false where no frame is left for a table.
-  private func copyPages(_ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process) -> Bool {
-    let removed: PageFlags = area.flags.copiesOnWrite ? .writable : []
-    let forgotten: PageFlags = area.flags.contains(.shared) ? [.accessed, .dirty] : .accessed
+  /// Whether all that the child is to have of its parent's pages are base pages of private memory without files, so that it has as many.
+  private func mayDefer(_ parent: AddressSpace) -> Bool {
+    if parent.hugeEntries > 0 { return false }
+    var may = true
+    parent.forEachArea { area in
+      if area.links.group == nil, !area.flags.contains(.frameMap) { return }
+      let isPlain = area.flags.isDisjoint(with: [.dontFork, .wipeOnFork, .frameMap, .hugeTLB])
+      if !isPlain || !area.isAnonymous || !area.flags.copiesOnWrite { may = false }
+    }
+    return may
+  }
+
+  /// Copies the entries of an area, all of them base pages, a table at a time (`copy_pte_range`), or has `deferred` do it where the area has
+  /// all of a table; false where no frame is left for a table.
+  private func copyPages(
+    _ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process, _ deferred: DeferredFork?
+  ) -> Bool {
     var hasChanged = false
     // CPUs learn of it in the end, as what they may still write no child can read before.
-    defer { if hasChanged { parent.table.flushPages(area.start, area.end) } }
+    defer { if hasChanged { parent.settledTable.flushPages(area.start, area.end) } }
+    let mask = hugePageSize - 1
+    let whole = (start: min((area.start &+ mask) & ~mask, area.end), end: area.end & ~mask)
     var start = area.start
     while start < area.end {
-      let end = min(area.end, (start & ~(hugePageSize - 1)) &+ hugePageSize)
-      defer { start = end }
-      var copied: (anonymous: UInt64, ofFiles: Int64) = (0, 0)
-      let range = PageRange(VirtualAddress(start), pageCount: (end - start) >> pageShift)
-      do throws(MemoryError) {
-        let change = try parent.table.pages.copyBasePages(
-          range, to: child.table.pages, removing: removed, forgetting: forgotten, cpu: process.cpu
-        ) { frame, _ in
-          if frame == zeroFrame { return }
-          // SAFETY: a frame of this machine.
-          let record = unsafe records[frame]
-          if unsafe record.pointee.references == 0 { pin(frame) } else { unsafe record.pointee.references &+= 1 }
-          countEntry(of: frame, by: 1)
-          if unsafe record.pointee.flags.contains(.anonymous) {
-            unsafe record.pointee.flags.remove(.exclusive)
-            copied.anonymous += 1
-          } else {
-            copied.ofFiles += 1
-          }
-        }
-        if change { hasChanged = true }
-      } catch { return false }
-      child.counts.anonymousResident += copied.anonymous
-      if copied.ofFiles > 0 { child.countFilePage(area, by: copied.ofFiles) }
+      if let deferred, start == whole.start, start < whole.end {
+        guard deferTables(whole.start, whole.end, deferred, process, &hasChanged) else { return false }
+        start = whole.end
+        continue
+      }
+      let end = min(area.end, (start & ~mask) &+ hugePageSize)
+      guard copyPages(area, start, end, of: parent, to: child, process, &hasChanged) else { return false }
+      start = end
     }
+    return true
+  }
+
+  private func deferTables(
+    _ start: UInt64, _ end: UInt64, _ fork: DeferredFork, _ process: Process, _ hasChanged: inout Bool
+  ) -> Bool {
+    var tables: [DeferredTable] = []
+    var isDone = true
+    do throws(MemoryError) {
+      try fork.parent.settledTable.pages.deferCopies(
+        of: PageRange(VirtualAddress(start), pageCount: (end - start) >> pageShift),
+        to: fork.child.settledTable.pages, cpu: process.cpu, into: &tables)
+    } catch { isDone = false }
+    if tables.isEmpty { return isDone }
+    if fork.child.deferredFork == nil {
+      fork.parent.deferredFork = fork
+      fork.parent.lastSettled = .max
+      fork.child.deferredFork = fork
+      deferringSpaces.append(fork.child)
+    }
+    fork.add(tables)
+    hasChanged = true
+    return isDone
+  }
+
+  private func copyPages(
+    _ area: Area, _ start: UInt64, _ end: UInt64, of parent: AddressSpace, to child: AddressSpace, _ process: Process,
+    _ hasChanged: inout Bool
+  ) -> Bool {
+    var copied: (anonymous: UInt64, ofFiles: Int64) = (0, 0)
+    let range = PageRange(VirtualAddress(start), pageCount: (end - start) >> pageShift)
+    do throws(MemoryError) {
+      let change = try parent.settledTable.pages.copyBasePages(
+        range, to: child.settledTable.pages, removing: area.flags.copiesOnWrite ? .writable : [],
+        forgetting: area.flags.contains(.shared) ? [.accessed, .dirty] : .accessed, cpu: process.cpu
+      ) { frame, _ in
+        switch share(frame) {
+        case .zeros: break
+        case .anonymous: copied.anonymous += 1
+        case .ofFile: copied.ofFiles += 1
+        }
+      }
+      if change { hasChanged = true }
+    } catch { return false }
+    child.counts.anonymousResident += copied.anonymous
+    if copied.ofFiles > 0 { child.countFilePage(area, by: copied.ofFiles) }
     return true
   }
 

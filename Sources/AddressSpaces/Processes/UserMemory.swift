@@ -49,6 +49,8 @@ public final class UserMemory {
   public private(set) var nodesWithMemory = NodeMask([])
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
   let homeNodes: [CPUID: NodeID]
+  /// Children of forks that have put something off: see `DeferredFork`.
+  var deferringSpaces: [AddressSpace] = []
   /// What governs transparent huge pages.
   @safe @exclusivity(unchecked) public var transparent: HugePageSettings
   public internal(set) var hugeEvents = HugePageEvents()

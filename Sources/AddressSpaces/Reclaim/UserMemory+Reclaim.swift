@@ -27,6 +27,7 @@ extension UserMemory {
   /// Frees pages of a node (`shrink_lruvec`): files' pages, and what was freed lazily. Other private and shared memory stays, as there is no
   /// disk to swap to. How many were freed: possibly none, where all that could go has been looked at twice.
   public func reclaim(_ order: ReclaimOrder) -> Int {
+    settle()
     guard order.node.rawValue < lists.count else { return 0 }
     let node = order.node.rawValue
     var freed = 0
@@ -223,6 +224,7 @@ extension UserMemory {
 
   /// Drops every clean page of files that nobody maps or works on (`drop_pagecache_sb`).
   public func dropCleanPages() {
+    settle()
     for node in lists.indices {
       for list in [PageList.inactiveFile, .activeFile] {
         var next = lists[node].heads[Int(list.rawValue)]

@@ -4,6 +4,7 @@ internal import PhysicalMemory
 extension UserMemory {
   /// Walks every list and every file's cache, and counts anew what is counted of them; a sentence for each difference.
   public func verify() -> [String] {
+    settle()
     var differences: [String] = []
     for node in lists.indices {
       var found = InlineArray<6, PageUse>(repeating: PageUse())

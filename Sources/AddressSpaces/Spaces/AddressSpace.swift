@@ -7,7 +7,12 @@ public import Translation
   /// to be made one at every step.
   let memory: UserMemory
   @safe @exclusivity(unchecked) var areas = AreaIndex()
-  let table: UserTable
+  /// Its table as it is: for accesses, which have seen to it that nothing is put off of what they reach. Others have `table`.
+  let settledTable: UserTable
+  /// The fork that has put off tables of this space, which is its parent or its child.
+  @safe @exclusivity(unchecked) var deferredFork: DeferredFork?
+  /// What the addresses have in common that were last asked for, of the size of a table.
+  @safe @exclusivity(unchecked) var lastSettled = UInt64.max
   @safe @exclusivity(unchecked) var layout: UserLayout
   /// The end of the heap, which brk moves: `layout.heapStart` or above.
   public internal(set) var breakEnd: UInt64
@@ -46,7 +51,7 @@ public import Translation
 
   init(memory: UserMemory, table: UserTable, layout: UserLayout) {
     self.memory = memory
-    self.table = table
+    settledTable = table
     self.layout = layout
     breakEnd = layout.heapStart
   }

@@ -36,7 +36,8 @@ final class UserTable {
   func isFree(_ address: UInt64) -> Bool { pages.hasFreeBase(VirtualAddress(address)) }
 
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
-  @inline(__always) func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {
+  @inline(__always)
+  func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {
     try pages.map(
       VirtualAddress(address), to: FrameRange(start: frame, count: FrameCount(1)), flags: flags, sizes: .base, cpu: cpu)
   }

@@ -102,6 +102,7 @@ extension UserMemory {
   public func gather(
     _ area: Area, of space: AddressSpace, into statistics: inout AreaStatistics, forSmaps: Bool = false
   ) {
+    settle()
     let locked = area.flags.contains(.locked)
     var sum = statistics
     space.table.forEach(area.start, area.end) { _, entry in

@@ -6,6 +6,7 @@ extension UserMemory {
   ///
   /// - Complexity: O(processes, areas, pages of files, and blocks of 512 frames of which a process or file ever held one).
   public func addState(to digest: inout StateDigest) {
+    settle()
     var owners = Owners()
     for file in files.sorted(by: { ($0.number, $0.path) < ($1.number, $1.path) }) { add(file, &owners, to: &digest) }
     for pid in pids { if let process = process(pid) { add(process, &owners, to: &digest) } }

@@ -144,6 +144,7 @@ extension UserMemory {
   public func pagemapEntry(_ process: Process, page address: UInt64) -> UInt64 {
     guard let area = process.space.findArea(address) else { return 0 }
     var bits: UInt64 = tracksWrites && area.flags.contains(.softDirty) ? 1 << 55 : 0
+    settle()
     guard let entry = process.space.table.entry(at: address) else { return bits }
     bits |= 1 << 63 | entry.frame.rawValue
     if tracksWrites, area.watchesWrites, entry.isWritten { bits |= 1 << 55 }

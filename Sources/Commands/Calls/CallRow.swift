@@ -13,15 +13,18 @@ struct CallRow: Sendable {
   var name: String
   var parameters: [Parameter]
   var summary: String
+  /// Reaches for nothing but what processes do with their own memory: see `UserMemory.settle`.
+  var isAccess: Bool
   var run: @Sendable (CallContext) throws(CallError) -> CallOutcome
 
   init(
-    _ name: String, _ parameters: [Parameter], _ summary: String,
+    _ name: String, _ parameters: [Parameter], _ summary: String, isAccess: Bool = false,
     _ run: @escaping @Sendable (CallContext) throws(CallError) -> CallOutcome
   ) {
     self.name = name
     self.parameters = parameters
     self.summary = summary
+    self.isAccess = isAccess
     self.run = run
   }
 
@@ -33,6 +36,7 @@ struct CallRow: Sendable {
 
   /// What comes of the call. A process that is killed in the middle of it is gone afterwards.
   func outcome(_ context: CallContext) -> CallOutcome {
+    if !isAccess { context.memory.settle() }
     let outcome: CallOutcome
     do throws(CallError) { outcome = try run(context) } catch { outcome = .failed(error) }
     return context.memory.reap(context.process) ? .signal(.killed) : outcome

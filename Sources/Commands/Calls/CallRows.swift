@@ -125,14 +125,17 @@ extension CallRow {
       try call.memory.setAffinity(call.process, of: call.number(0), mask: call.mask(2), length: call.number(1))
       return .number(0)
     },
-    CallRow("fork", [], "makes a child; its number") { call throws(CallError) in
+    CallRow("fork", [], "makes a child; its number", isAccess: true) { call throws(CallError) in
       .number(Int64(try call.memory.fork(call.process).pid.rawValue))
     },
     CallRow("exit", [optional("STATUS")], "ends the process") { call throws(CallError) in
       call.memory.exit(call.process)
       return .nothing
     },
-    CallRow("load", [number("ADDRESS"), number("LENGTH")], "the bytes read, with the faults that took, or a signal") {
+    CallRow(
+      "load", [number("ADDRESS"), number("LENGTH")], "the bytes read, with the faults that took, or a signal",
+      isAccess: true
+    ) {
       call throws(CallError) in
       var bytes = [UInt8](repeating: 0, count: Int(min(call.number(1), 4096)))
       let outcome = unsafe bytes.withUnsafeMutableBytes {
@@ -144,7 +147,8 @@ extension CallRow {
       }
     },
     CallRow(
-      "store", [number("ADDRESS"), text("BYTES")], "writes bytes: how many, with the faults that took, or a signal"
+      "store", [number("ADDRESS"), text("BYTES")], "writes bytes: how many, with the faults that took, or a signal",
+      isAccess: true
     ) {
       call throws(CallError) in
       let bytes = call.text(1).prefix(4096)

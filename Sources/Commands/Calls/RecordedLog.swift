@@ -11,7 +11,7 @@ public struct RecordedLog {
   private let machine: Machine
   /// Of which boot of the machine the processes and files are: a reset takes them away.
   private var boot = 0
-  private var memory: UserMemory { machine.users }
+  private var memory: UserMemory { machine.unsettledUsers }
   /// The machine's process of each recorded one; -1: of a log that names none.
   private var processes: [Int: ProcessID] = [:]
   private var files: [FileKey: MemoryFile] = [:]

@@ -206,13 +206,13 @@ final class MemoryFileHandle: OpenFile, @unchecked Sendable {
 
   init(machine: Machine) { self.machine = machine }
 
-  private var size: Int64 { Int64(machine.memory.bytes.size.rawValue) }
+  private var size: Int64 { Int64(machine.bytes.size.rawValue) }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     guard offset >= 0, offset < size else { return 0 }
     let length = min(Int64(buffer.count), size - offset)
     machine.withLock {
-      unsafe machine.memory.bytes.read(
+      unsafe machine.bytes.read(
         into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(length)]), at: PhysicalAddress(UInt64(offset)))
     }
     return Int(length)
@@ -225,13 +225,13 @@ final class MemoryFileHandle: OpenFile, @unchecked Sendable {
     defer { machine.lock.unlock() }
     let start = PhysicalAddress(UInt64(offset))
     do throws(MemoryError) {
-      unsafe try machine.memory.bytes.write(bytes, at: start)
+      unsafe try machine.bytes.write(bytes, at: start)
       return bytes.count
     } catch {
       guard case .noMemoryAt(let hole) = error, hole > start else { throw Errno(error) }
       let count = Int(hole.rawValue - start.rawValue)
       do throws(MemoryError) {
-        unsafe try machine.memory.bytes.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: start)
+        unsafe try machine.bytes.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: start)
       } catch { throw Errno(error) }
       return count
     }
@@ -241,8 +241,8 @@ final class MemoryFileHandle: OpenFile, @unchecked Sendable {
     guard offset >= 0, offset < size else { throw .noSuchAddressOrDevice }
     let start = PhysicalAddress(UInt64(offset))
     return try machine.withLock { () throws(Errno) in
-      if whence == seekHole { return Int64(machine.memory.bytes.nextHole(from: start).rawValue) }
-      guard let data = machine.memory.bytes.nextData(from: start) else { throw Errno.noSuchAddressOrDevice }
+      if whence == seekHole { return Int64(machine.bytes.nextHole(from: start).rawValue) }
+      guard let data = machine.bytes.nextData(from: start) else { throw Errno.noSuchAddressOrDevice }
       return Int64(data.rawValue)
     }
   }

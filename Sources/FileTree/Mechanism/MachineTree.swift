@@ -166,7 +166,7 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
       links = 2
       forEachChild(of: index, instance) { child, _, _ in if trie.entries[child].isDirectory { links += 1 } }
     case .link: mode = 0o777
-    case .memory: size = Int64(machine.memory.bytes.size.rawValue)
+    case .memory: size = Int64(machine.bytes.size.rawValue)
     default: size = entry.row?.size ?? entry.rules.fileSize
     }
     return FileAttributes(

@@ -24,18 +24,34 @@ extension PageTable {
       copy.pruneLeafTable(of: range.start, cpu: cpu)
       return false
     }
-    let mask = format.leafAddressMasks[0]
     let first = Int(truncatingIfNeeded: start &>> pageShift & entryMask)
     // SAFETY: see `LeafTable`; the range lies within the table.
-    let from = unsafe lastLeafTable.pointee.entries
-    let to = unsafe copy.lastLeafTable.pointee.entries
+    let (made, hasChanged) = unsafe copyEntries(
+      lastLeafTable.pointee.entries + first, to: copy.lastLeafTable.pointee.entries + first,
+      count: Int(truncatingIfNeeded: range.pageCount), removing: removed, forgetting: forgotten, body)
+    copy.countInLeafTable(made)
+    if made == 0 { copy.pruneLeafTable(of: range.start, cpu: cpu) }
+    return hasChanged
+  }
+
+  /// Copies entries of base pages, absent ones too. Answers how many are there, and whether one changed that a TLB may hold.
+  /// SAFETY: `count` entries from both places on.
+  @unsafe @inlinable @inline(__always)
+  func copyEntries(
+    _ from: UnsafeMutablePointer<UInt64>, to: UnsafeMutablePointer<UInt64>, count: Int, removing removed: PageFlags,
+    forgetting forgotten: PageFlags, _ body: (FrameNumber, PageFlags) -> Void
+  ) -> (made: Int, hasChanged: Bool) {
+    let mask = format.leafAddressMasks[0]
     var known: UInt64 = 0
     var (flags, kept, copied): (PageFlags, UInt64, UInt64) = ([], 0, 0)
     var made = 0
     var hasChanged = false
-    for index in first..<first + Int(truncatingIfNeeded: range.pageCount) {
+    for index in 0..<count {
       let raw = unsafe from[index]
-      if raw == 0 { continue }
+      if raw == 0 {
+        unsafe to[index] = 0
+        continue
+      }
       // Neighbours mostly have the same flags: what they become is worked out once.
       let bits = raw & ~mask
       if bits != known || made == 0 {
@@ -52,9 +68,7 @@ extension PageTable {
       unsafe to[index] = raw & mask | copied
       made &+= 1
     }
-    copy.countInLeafTable(made)
-    if made == 0 { copy.pruneLeafTable(of: range.start, cpu: cpu) }
-    return hasChanged
+    return (made, hasChanged)
   }
 
   /// What a change that `copyBasePages` has made asks for: the flush of a range of base pages.
@@ -81,5 +95,108 @@ extension PageTable {
   @usableFromInline func pruneLeafTable(of page: VirtualAddress, cpu: CPUID) {
     prune(position: format.position(page), cpu: cpu)
     if rootChanged { syncFollowers() }
+  }
+}
+
+/// A table of base pages that a copy of a space is to have: its frame is taken, but nothing is in it, and nothing leads to it yet.
+public struct DeferredTable: Sendable {
+  /// The first address that it is for.
+  public let start: VirtualAddress
+  /// .max once it was taken.
+  fileprivate var frame: UInt64
+
+  /// The table, for whoever asks first.
+  public mutating func take() -> DeferredTable? {
+    if frame == .max { return nil }
+    defer { frame = .max }
+    return self
+  }
+}
+
+/// Copies of tables of base pages that are put off until somebody looks (J. Zhao et al., "On-demand-fork", EuroSys 2021). Frames are taken
+/// as they would be by `copyBasePages`, so that nobody can tell by them.
+extension PageTable {
+  /// log2 of the bytes that a table of base pages covers.
+  public var leafTableShift: UInt64 { tableShift }
+
+  /// Takes frames for tables of `copy` wherever this one has a table of base pages in the range, which begins and ends where such tables do;
+  /// what `copy` has to have above them is made at once. Throws `outOfMemory`; `tables` has those that were taken, then too.
+  ///
+  /// - Complexity: O(tables).
+  public func deferCopies(
+    of range: PageRange, to copy: PageTable, cpu: CPUID, into tables: inout [DeferredTable]
+  ) throws(MemoryError) {
+    var position = format.position(range.start)
+    let end = position + range.pageCount &<< pageShift
+    while position < end {
+      // A table of level 1 at a time.
+      let next = format.rootLevel > 1 ? min(end, (position &>> format.shifts[2] + 1) &<< format.shifts[2]) : end
+      let numbers = leafTables(from: position, to: next)
+      if !numbers.isEmpty {
+        var needsUser = false
+        let upper = try copy.makeTables(position: position, to: 1, flags: .user, cpu: cpu, needsUser: &needsUser)
+        if needsUser { copy.admitUsers(position: position, pages: (next - position) &>> pageShift) }
+        if copy.rootChanged { copy.syncFollowers() }
+        let before = tables.count
+        // The entries that there will be keep the table above them.
+        defer { frames.addLive(upper, tables.count - before) }
+        for number in numbers {
+          let frame = try frames.allocate(owner: copy.space, cpu: cpu, zeroed: false)
+          copy.tableCount += 1
+          tables.append(DeferredTable(start: address(number &<< tableShift), frame: frame))
+        }
+      }
+      position = next
+    }
+  }
+
+  /// The tables of base pages in a range of positions below one table of level 1, by their numbers.
+  private func leafTables(from start: UInt64, to end: UInt64) -> [UInt64] {
+    var path = InlineArray<5, UInt64>(repeating: 0)
+    guard descend(start, path: &path) <= 1 else { return [] }
+    var numbers: [UInt64] = []
+    numbers.reserveCapacity(Int((end - start) &>> tableShift))
+    // SAFETY: the table is ours, the indices within it.
+    let entries = unsafe frames.entries(path[1]) + format.index(start, level: 1)
+    let first = start &>> tableShift
+    for number in first..<end &>> tableShift where unsafe subtable(entries[Int(number - first)], level: 1) != nil {
+      numbers.append(number)
+    }
+    return numbers
+  }
+
+  /// Makes a copy that was put off: the parts of `copyBasePages` that are about entries. `body` is called for each. Where this table has none
+  /// any more, the frame goes back.
+  public func copyDeferred(
+    _ table: DeferredTable, to copy: PageTable, removing removed: PageFlags, forgetting forgotten: PageFlags,
+    cpu: CPUID,
+    _ body: (FrameNumber, PageFlags) -> Void
+  ) {
+    guard hasLeafTable(of: table.start.rawValue) else { return copy.giveBack(table, cpu) }
+    // SAFETY: see `LeafTable`; both tables are whole.
+    let (made, _) = unsafe copyEntries(
+      lastLeafTable.pointee.entries, to: frames.entries(table.frame), count: Int(entryMask) + 1, removing: removed,
+      forgetting: forgotten, body)
+    if made == 0 { return copy.giveBack(table, cpu) }
+    frames.addLive(table.frame, made)
+    let (upper, entry) = unsafe copy.parentEntry(of: table)
+    assert(unsafe frames.isTable(upper) && entry.pointee == 0)
+    unsafe entry.pointee = copy.tableEntry(table.frame, level: 1, user: true)
+  }
+
+  /// The table above one that was put off, and the entry that will lead to it.
+  private func parentEntry(of table: DeferredTable) -> (upper: UInt64, entry: UnsafeMutablePointer<UInt64>) {
+    var path = InlineArray<5, UInt64>(repeating: 0)
+    let position = format.position(table.start)
+    guard descend(position, path: &path) == 1 else { preconditionFailure("a table that was put off has one above") }
+    // SAFETY: the table is ours, the index within it.
+    return unsafe (path[1], frames.entries(path[1]) + format.index(position, level: 1))
+  }
+
+  private func giveBack(_ table: DeferredTable, _ cpu: CPUID) {
+    frames.addLive(unsafe parentEntry(of: table).upper, -1)
+    frames.free(table.frame, cpu: cpu)
+    tableCount -= 1
+    pruneLeafTable(of: table.start, cpu: cpu)
   }
 }

@@ -22,7 +22,7 @@ public import MemoryTypes
   /// Whether pages that are writable and executable are refused: always in the kernel's table.
   public let enforcesWriteXorExecute: Bool
   /// Tables of this space, the root included.
-  public internal(set) var tableCount = 1
+  @safe @exclusivity(unchecked) public internal(set) var tableCount = 1
   /// Tables put aside for larger pages, which no entry leads to yet: see `deposit`. `tableCount` has them.
   var spareTables: [UInt64] = []
   /// The roots that repeat the upper entries of this one, which is the kernel's.

@@ -16,8 +16,10 @@ private final class FrameAllocation: TableSource {
   let memory: PhysicalMemory
   init(_ memory: PhysicalMemory) { self.memory = memory }
 
-  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber {
-    try memory.allocate(FrameRequest(cpu: cpu, zeroed: true, owner: FrameOwner(.pageTable, id: owner))).start
+  func allocateTable(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> FrameNumber {
+    let request = FrameRequest(cpu: cpu, zeroed: zeroed, owner: FrameOwner(.pageTable, id: owner))
+    if let frame = memory.allocateFromList(request) { return frame }
+    return try memory.allocate(request).start
   }
 
   func read(at address: PhysicalAddress) -> UInt64 {

@@ -6,8 +6,8 @@ public import MemoryTypes
 
 /// Where page-table frames come from and go back to.
 public protocol TableSource: AnyObject {
-  /// A frame of zeroes for a table of space `owner`, near `cpu`.
-  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber
+  /// A frame for a table of space `owner`, near `cpu`: of zeroes, or `zeroed` false: of anything.
+  func allocateTable(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> FrameNumber
   /// Takes back what `allocateTable` gave, on the CPU that has no more use for it.
   func freeTable(_ frame: FrameNumber, cpu: CPUID)
   /// The 8 bytes at an address that is a multiple of 8; 0 where there is no memory. For entries of frames that are no
@@ -33,7 +33,7 @@ public protocol TableSource: AnyObject {
   private let source: any TableSource
   private let keeper: AnyObject?
   /// Tables that are in use now, those that wait for a flush included.
-  public private(set) var tablesInUse = 0
+  @safe @exclusivity(unchecked) public private(set) var tablesInUse = 0
 
   @usableFromInline static var tableMark: UInt64 { 1 << 15 }
 
@@ -69,12 +69,18 @@ public protocol TableSource: AnyObject {
 
   /// A table of zeroes. Throws what the source throws.
   func allocate(owner: UInt32, cpu: CPUID) throws(MemoryError) -> UInt64 {
-    let frame = try source.allocateTable(owner: owner, cpu: cpu).rawValue
+    let frame = try allocate(owner: owner, cpu: cpu, zeroed: true)
+    // What is read first the host maps to its page of zeros, and again when it is written.
+    unsafe entries(frame)[0] = 0
+    return frame
+  }
+
+  /// The same, or a table of anything, which nothing may lead to before all of it is written.
+  func allocate(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> UInt64 {
+    let frame = try source.allocateTable(owner: owner, cpu: cpu, zeroed: zeroed).rawValue
     precondition(frame < frameCount, "a page table outside of memory")
     // SAFETY: frame < frameCount, just checked.
     unsafe records[Int(frame)] = Self.tableMark
-    // What is read first the host maps to its page of zeros, and again when it is written.
-    unsafe entries(frame)[0] = 0
     tablesInUse += 1
     return frame
   }

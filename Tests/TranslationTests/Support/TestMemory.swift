@@ -40,7 +40,7 @@ import MemoryTypes
 
   deinit { unsafe munmap(base, Int(size.rawValue)) }
 
-  func allocateTable(owner: UInt32, cpu: CPUID) throws(MemoryError) -> FrameNumber {
+  func allocateTable(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> FrameNumber {
     guard allowance > 0, let frame = free.popLast() else { throw .outOfMemory(count: FrameCount(1)) }
     if allowance != .max { allowance -= 1 }
     inUse.insert(frame)
