@@ -101,6 +101,20 @@ extension PhysicalMemory {
     return FrameNumber(first &- 1)
   }
 
+  /// Likewise many frames, one after the other, to the end of the buffer, of the list, or before the next that is to be timed; how many.
+  public func allocateFromList(
+    _ request: FrameRequest, into buffer: UnsafeMutableBufferPointer<FrameNumber>
+  ) -> Int {
+    assert(request.localSlot == 0)
+    let passed = watched.allocations % AllocationWatch.sampling
+    if watch == nil || keepsOwners || passed == 0 { return 0 }
+    guard let list = unsafe router.localLists[request.cpu.rawValue, request.highestZone] else { return 0 }
+    let count = min(buffer.count, Int(AllocationWatch.sampling - passed))
+    let taken = unsafe popMany(list, request, UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+    watched.allocations += UInt64(taken)
+    return taken
+  }
+
   @inline(never)
   private func allocateSampled(_ request: FrameRequest) throws(MemoryError) -> FrameRange {
     let start = Self.now()

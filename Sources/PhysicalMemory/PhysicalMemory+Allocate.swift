@@ -70,9 +70,17 @@ extension PhysicalMemory {
 
   /// Takes single frames off the CPU's list of its own node, until that is empty or the buffer full; how many.
   func popMany(_ request: FrameRequest, _ buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int {
-    let cpu = request.cpu.rawValue
-    guard request.localSlot == 0, let list = unsafe localLists[cpu, request.highestZone] else { return 0 }
-    let word = EntryWord(listBits: request.listBits(0), cpu: cpu)
+    guard request.localSlot == 0, let list = unsafe localLists[request.cpu.rawValue, request.highestZone] else {
+      return 0
+    }
+    return unsafe popMany(list, request, buffer)
+  }
+
+  /// SAFETY: a list of the request's CPU, for what it asks.
+  func popMany(
+    _ list: UnsafeMutablePointer<CPUList>, _ request: FrameRequest, _ buffer: UnsafeMutableBufferPointer<FrameNumber>
+  ) -> Int {
+    let word = EntryWord(listBits: request.listBits(0), cpu: request.cpu.rawValue)
     unsafe CPUList.lock(of: list).pointee.lock()
     var taken = 0
     var first = unsafe list.pointee.heads[unchecked: word.head]

@@ -102,7 +102,7 @@ extension PageTable {
 public struct DeferredTable: Sendable {
   /// The first address that it is for.
   public let start: VirtualAddress
-  /// .max once it was taken.
+  /// .max before it has one, and once the table was taken.
   fileprivate var frame: UInt64
 
   /// The table, for whoever asks first.
@@ -131,38 +131,48 @@ extension PageTable {
     while position < end {
       // A table of level 1 at a time.
       let next = format.rootLevel > 1 ? min(end, (position &>> format.shifts[2] + 1) &<< format.shifts[2]) : end
-      let numbers = leafTables(from: position, to: next)
-      if !numbers.isEmpty {
-        var needsUser = false
-        let upper = try copy.makeTables(position: position, to: 1, flags: .user, cpu: cpu, needsUser: &needsUser)
-        if needsUser { copy.admitUsers(position: position, pages: (next - position) &>> pageShift) }
-        if copy.rootChanged { copy.syncFollowers() }
-        let before = tables.count
-        // The entries that there will be keep the table above them.
-        defer { frames.addLive(upper, tables.count - before) }
-        for number in numbers {
-          let frame = try frames.allocate(owner: copy.space, cpu: cpu, zeroed: false)
-          copy.tableCount += 1
-          tables.append(DeferredTable(start: address(number &<< tableShift), frame: frame))
-        }
-      }
+      let before = tables.count
+      noteLeafTables(from: position, to: next, in: &tables)
+      if tables.count > before { try copy.takeFrames(for: &tables, from: before, cpu: cpu) }
       position = next
     }
   }
 
-  /// The tables of base pages in a range of positions below one table of level 1, by their numbers.
-  private func leafTables(from start: UInt64, to end: UInt64) -> [UInt64] {
+  /// Makes what has to be above tables that are to come, all below one table of level 1, and takes their frames. Those that get none are
+  /// dropped when it throws.
+  private func takeFrames(for tables: inout [DeferredTable], from first: Int, cpu: CPUID) throws(MemoryError) {
+    var next = first
+    defer { tables.removeSubrange(next...) }
+    let position = format.position(tables[first].start)
+    var needsUser = false
+    let upper = try makeTables(position: position, to: 1, flags: .user, cpu: cpu, needsUser: &needsUser)
+    if needsUser { admitUsers(position: position, pages: 1) }
+    if rootChanged { syncFollowers() }
+    // The entries that there will be keep the table above them.
+    defer { frames.addLive(upper, next - first) }
+    var taken = InlineArray<64, FrameNumber>(repeating: FrameNumber(0))
+    while next < tables.count {
+      let most = min(taken.count, tables.count - next)
+      var span = taken.mutableSpan
+      let count = try unsafe span.withUnsafeMutableBufferPointer { (buffer) throws(MemoryError) in
+        try unsafe frames.allocate(owner: space, cpu: cpu, into: UnsafeMutableBufferPointer(rebasing: buffer[..<most]))
+      }
+      for place in 0..<count { tables[next &+ place].frame = taken[place].rawValue }
+      tableCount += count
+      next += count
+    }
+  }
+
+  /// Notes the tables of base pages in a range of positions below one table of level 1, without frames for their copies.
+  private func noteLeafTables(from start: UInt64, to end: UInt64, in tables: inout [DeferredTable]) {
     var path = InlineArray<5, UInt64>(repeating: 0)
-    guard descend(start, path: &path) <= 1 else { return [] }
-    var numbers: [UInt64] = []
-    numbers.reserveCapacity(Int((end - start) &>> tableShift))
+    guard descend(start, path: &path) <= 1 else { return }
+    tables.reserveCapacity(tables.count + Int((end - start) &>> tableShift))
     // SAFETY: the table is ours, the indices within it.
     let entries = unsafe frames.entries(path[1]) + format.index(start, level: 1)
-    let first = start &>> tableShift
-    for number in first..<end &>> tableShift where unsafe subtable(entries[Int(number - first)], level: 1) != nil {
-      numbers.append(number)
+    for index in 0..<(end - start) &>> tableShift where unsafe subtable(entries[Int(index)], level: 1) != nil {
+      tables.append(DeferredTable(start: address(start &+ index &<< tableShift), frame: .max))
     }
-    return numbers
   }
 
   /// Makes a copy that was put off: the parts of `copyBasePages` that are about entries. `body` is called for each. Where this table has none

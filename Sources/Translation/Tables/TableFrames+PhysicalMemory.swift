@@ -22,6 +22,10 @@ private final class FrameAllocation: TableSource {
     return try memory.allocate(request).start
   }
 
+  func takeTables(owner: UInt32, cpu: CPUID, into buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int {
+    unsafe memory.allocateFromList(FrameRequest(cpu: cpu, owner: FrameOwner(.pageTable, id: owner)), into: buffer)
+  }
+
   func read(at address: PhysicalAddress) -> UInt64 {
     var value: UInt64 = 0
     unsafe withUnsafeMutableBytes(of: &value) { unsafe memory.bytes.read(into: $0, at: address) }

@@ -8,6 +8,8 @@ public import MemoryTypes
 public protocol TableSource: AnyObject {
   /// A frame for a table of space `owner`, near `cpu`: of zeroes, or `zeroed` false: of anything.
   func allocateTable(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> FrameNumber
+  /// Frames of anything for tables, as many as are at hand of those that the buffer has room for; how many.
+  func takeTables(owner: UInt32, cpu: CPUID, into buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int
   /// Takes back what `allocateTable` gave, on the CPU that has no more use for it.
   func freeTable(_ frame: FrameNumber, cpu: CPUID)
   /// The 8 bytes at an address that is a multiple of 8; 0 where there is no memory. For entries of frames that are no
@@ -83,6 +85,25 @@ public protocol TableSource: AnyObject {
     unsafe records[Int(frame)] = Self.tableMark
     tablesInUse += 1
     return frame
+  }
+
+  /// Tables of anything, at least one. Throws what the source throws.
+  func allocate(
+    owner: UInt32, cpu: CPUID, into buffer: UnsafeMutableBufferPointer<FrameNumber>
+  ) throws(MemoryError) -> Int {
+    let taken = unsafe source.takeTables(owner: owner, cpu: cpu, into: buffer)
+    if taken == 0 {
+      unsafe buffer[0] = FrameNumber(try allocate(owner: owner, cpu: cpu, zeroed: false))
+      return 1
+    }
+    for place in 0..<taken {
+      let frame = unsafe buffer[place].rawValue
+      precondition(frame < frameCount, "a page table outside of memory")
+      // SAFETY: frame < frameCount, just checked.
+      unsafe records[Int(frame)] = Self.tableMark
+    }
+    tablesInUse += taken
+    return taken
   }
 
   func free(_ frame: UInt64, cpu: CPUID) {
