@@ -16,7 +16,7 @@ enum Background {
 
     let (reader, writer) = try makePipe()
     defer { try? reader.close() }
-    let process = try Process.start("/proc/self/exe", arguments, errors: writer)
+    let process = try Process.start(ownFile, as: programName, arguments, errors: writer)
     try writer.close()
     var isReady = false
     var buffer = [UInt8](repeating: 0, count: 4096)
@@ -32,6 +32,19 @@ enum Background {
     guard unsafe stat(mountpoint.path.string, &status) == 0 else {
       throw Failure("\(mountpoint.path): mounted, but does not answer: \(Errno.last)")
     }
+  }
+
+  /// The file that this program was started from: by its path, after which the kernel names the process, or, where another file is at that
+  /// path by now, by the link that leads to it, which makes the name `exe`.
+  private static var ownFile: String {
+    let link = "/proc/self/exe"
+    guard let path = unsafe realpath(link, nil) else { return link }
+    defer { unsafe free(path) }
+    var (own, named) = (stat(), stat())
+    guard unsafe stat(link, &own) == 0, unsafe stat(path, &named) == 0, own.st_dev == named.st_dev,
+      own.st_ino == named.st_ino
+    else { return link }
+    return unsafe String(cString: path)
   }
 
   /// Closes what the new process has inherited besides its standard files: whoever waits for the end of a pipe of theirs must not wait for

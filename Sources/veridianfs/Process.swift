@@ -3,10 +3,11 @@ import SystemPackage
 
 /// Other processes, without fork: posix_spawn(3) alone is safe where threads may run.
 enum Process {
-  /// Starts a program, found in PATH unless its name has a slash, in which standard input and output are /dev/null and standard error is
+  /// Starts a program, found in PATH unless its name has a slash, which is told that `name` (or its own, where that is nil) is what it was
+  /// called, in which standard input and output are /dev/null and standard error is
   /// `errors` (this process's own where that is nil), and in which no signal is blocked.
   static func start(
-    _ program: String, _ arguments: [String], errors: FileDescriptor? = nil
+    _ program: String, as name: String? = nil, _ arguments: [String], errors: FileDescriptor? = nil
   ) throws(Failure) -> pid_t {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
@@ -21,7 +22,7 @@ enum Process {
     unsafe posix_spawnattr_setsigmask(&attributes, &none)
     unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     // SAFETY: the strings are this function's own until the program has its copies.
-    var vector = unsafe ([program] + arguments).map { unsafe strdup($0) } + [nil]
+    var vector = unsafe ([name ?? program] + arguments).map { unsafe strdup($0) } + [nil]
     defer { unsafe vector.forEach { unsafe free($0) } }
     var process = pid_t()
     let failure = unsafe posix_spawnp(&process, program, &actions, &attributes, &vector, environ)

@@ -2,11 +2,14 @@ import ArgumentParser
 import Glibc
 import SystemPackage
 
+/// What the program is called: by users, by its messages, and by ps.
+let programName = "veridianfs"
+
 /// The program: a machine's memory, mounted, and what belongs with it.
 @main
 struct Veridianfs: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "veridianfs",
+    commandName: programName,
     abstract: "Emulates a machine's memory, and mounts it as the files in which Linux shows it.",
     discussion: """
       A mounted machine is rooted as a system is: sys/devices/system/node and its kin show its memory, and commands \
@@ -31,7 +34,7 @@ struct Veridianfs: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let failure as Failure {
-      let text = failure.lines.map { "veridianfs: \($0)\n" }.joined()
+      let text = failure.lines.map { "\(programName): \($0)\n" }.joined()
       _ = try? FileDescriptor.standardError.writeAll(text.utf8)
       Glibc.exit(EXIT_FAILURE)
     } catch {

@@ -186,6 +186,19 @@ struct ShellTests {
 
   // MARK: The program
 
+  @Test func isCalledByItsNameInTheBackground() throws {
+    try withMachine { path in
+      expect(
+        """
+        $PROGRAM unmount $M; $PROGRAM mount $M --background
+        for p in $(pgrep -f "veridianfs mount $M"); do
+          cat /proc/$p/task/*/comm | sort -u; tr '\\0' ' ' < /proc/$p/cmdline | cut -d' ' -f1,2
+        done
+        $PROGRAM unmount $M
+        """, ["veridianfs", "veridianfs mount"], at: path)
+    }
+  }
+
   @Test func replacesADeadMountAndEndsWithStatusZero() throws {
     try withMachine { path in
       expect(
