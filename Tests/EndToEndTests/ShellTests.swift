@@ -184,6 +184,34 @@ struct ShellTests {
     }
   }
 
+  // MARK: Other users
+
+  /// Runs a command as nobody, who has no part in the mount.
+  private func asNobody(_ command: String, _ path: String) -> Outcome {
+    shell("cd $M && setpriv --reuid 65534 --regid 65534 --clear-groups \(command)", path)
+  }
+
+  private static let others = obstacle(toRunning: ["setpriv"])
+  @Test(.enabled(if: others == nil, Comment(rawValue: others ?? "")))
+  func keepsTheMemoryOfProcessesFromOtherUsers() throws {
+    try withMachine("four-node", ["--allow-other"]) { path in
+      shell("echo 'spawn hog' > $MEMORY", path)
+      for name in ["maps", "smaps", "smaps_rollup", "numa_maps", "pagemap", "mem", "clear_refs"] {
+        let refused = asNobody("cat proc/2/\(name)", path)
+        #expect(refused.status == 1 && refused.output.contains("Permission denied"), "\(name): \(refused.output)")
+      }
+      for name in ["status", "statm", "limits", "comm", "cmdline", "oom_score", "oom_score_adj"] {
+        #expect(asNobody("cat proc/2/\(name)", path).output == shell("cat $M/proc/2/\(name)", path).output, "\(name)")
+      }
+      // Where the stack and the break begin, and that it waits.
+      let mine = shell("cat $M/proc/2/stat", path).output.split(separator: " ")
+      let theirs = asNobody("cat proc/2/stat", path).output.split(separator: " ")
+      #expect(mine.indices.filter { mine[$0] != theirs[$0] } == [25, 26, 27, 34, 46], "\(mine) \(theirs)")
+      #expect(theirs[25...27] == ["1", "1", "0"] && theirs[34] == "0" && theirs[46] == "0")
+      #expect(asNobody("head -1 proc/iomem", path).output == "00000000-00000000 : Reserved\n")
+    }
+  }
+
   // MARK: The program
 
   @Test func isCalledByItsNameInTheBackground() throws {

@@ -112,6 +112,19 @@ import Topology
       shown.contains("100000000-13fffffff : System RAM\n") && shown.contains("  64200000-65001d31 : Kernel code\n"))
   }
 
+  @Test func keepsProcessesFromThoseWhoMightNotTraceThem() throws {
+    let served = try Served()
+    for name in ["maps", "smaps", "smaps_rollup", "numa_maps", "pagemap", "mem"] {
+      let inode = try served.attributes("proc/1/\(name)").inode
+      let refusal = failure { () throws(Errno) in try served.tree.open(inode, flags: O_RDONLY, uid: 65534) }
+      #expect(refusal == .permissionDenied, "\(name)")
+      // access(2) asks for the mode alone.
+      let granted = served.tree.refusal(ofAccess: R_OK, to: inode, uid: 65534) == nil
+      #expect(granted == (name != "pagemap" && name != "mem"), "\(name)")
+      #expect(failure { () throws(Errno) in try served.tree.open(inode, flags: O_RDONLY, uid: 0) } == nil, "\(name)")
+    }
+  }
+
   /// Every address of memory is in one System RAM, or in what firmware or devices took of it.
   @Test(arguments: Preset.allCases) func resourcesNest(preset: Preset) throws {
     let resources = preset.machine.resources()

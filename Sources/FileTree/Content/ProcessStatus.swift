@@ -94,10 +94,12 @@ private func renderMemory(_ machine: Machine, _ process: Process, _ text: inout 
   field(&text, "HugetlbPages:\t", pages: counts.hugeTLB)
 }
 
-/// The 52 fields of proc(5), in its order; 0 where nothing is counted.
-func renderStat(_ machine: Machine, _ process: Process, _ text: inout TextBuffer) {
+/// The 52 fields of proc(5), in its order; 0 where nothing is counted. Readers who might not trace the process see no address, and not that
+/// it waits.
+func renderStat(_ machine: Machine, _ process: Process, _ isPrivileged: Bool, _ text: inout TextBuffer) {
   let counts = process.space.counts
   let size = counts.total << machine.users.pageShift
+  func guarded<Value>(_ value: Value, else hidden: Value) -> String { "\(isPrivileged ? value : hidden)" }
   var fields: [String] = ["\(process.pid.rawValue)", "(\(process.name))", "S", "\(parent(process, machine))"]
   // Group, session, terminal, its group; PF_SUPERPRIV.
   fields += ["0", "0", "0", "-1", "256"]
@@ -106,12 +108,13 @@ func renderStat(_ machine: Machine, _ process: Process, _ text: inout TextBuffer
     "\(process.minorFaults)", "0", "\(process.majorFaults)", "0", "0", "0", "0", "0", "20", "0", "1", "0", "0",
   ]
   fields += ["\(size)", "\(counts.resident)", "18446744073709551615"]
-  // Code from and to, the stack's first address; stack and instruction pointer, four masks of signals, where it waits.
-  fields += ["0", "0", "\(process.space.stackStart)"] + Array(repeating: "0", count: 9)
-  // The signal at its end: SIGCHLD. Then its CPU, and priority, policy, delays and guests' times.
-  fields += ["17", "\(process.cpu.rawValue)"] + Array(repeating: "0", count: 5)
+  // Code from and to (1 is what others see), the stack's first address; stack and instruction pointer, four masks of signals.
+  fields += [guarded(0, else: 1), guarded(0, else: 1), guarded(process.space.stackStart, else: 0)]
+  fields += Array(repeating: "0", count: 6)
+  // Whether it waits; two that are 0 always. The signal at its end: SIGCHLD. Then its CPU, and priority, policy, delays and guests' times.
+  fields += [guarded(1, else: 0), "0", "0", "17", "\(process.cpu.rawValue)"] + Array(repeating: "0", count: 5)
   // Data from and to, the break, arguments and environment from and to, exit code.
-  fields += ["0", "0", "\(process.breakStart)"] + Array(repeating: "0", count: 5)
+  fields += ["0", "0", guarded(process.breakStart, else: 0)] + Array(repeating: "0", count: 5)
   text.append(string: fields.joined(separator: " "))
   text.newline()
 }

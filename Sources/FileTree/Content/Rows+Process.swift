@@ -17,8 +17,10 @@ extension Table {
     { (machine, instance, text) throws(Errno) in print(machine, try process(machine, instance), &text) }
   }
 
-  private static func file(_ name: String, _ document: String, _ print: @escaping Print) -> Row {
-    Row("proc/{pid}/" + name, 0o444, .text(render(print)), document)
+  private static func file(
+    _ name: String, _ document: String, opensToTracersOnly: Bool = false, _ print: @escaping Print
+  ) -> Row {
+    Row("proc/{pid}/" + name, 0o444, .text(render(print)), document, opensToTracersOnly: opensToTracersOnly)
   }
 
   /// A number from a write of at most 12 bytes, blanks around it left out, and what it is to do (`PROC_NUMBUF`).
@@ -34,7 +36,11 @@ extension Table {
 
   static let processRows: [Row] = [
     file("status", "proc(5), fs/proc/array.c proc_pid_status", renderStatus),
-    file("stat", "proc(5), fs/proc/array.c do_task_stat", renderStat),
+    Row(
+      "proc/{pid}/stat", 0o444,
+      .guarded { (machine, instance, isPrivileged, text) throws(Errno) in
+        renderStat(machine, try process(machine, instance), isPrivileged, &text)
+      }, "proc(5), fs/proc/array.c do_task_stat"),
     file("limits", "proc(5), fs/proc/base.c proc_pid_limits", renderLimits),
     file("statm", "proc(5), fs/proc/array.c proc_pid_statm") { machine, process, text in
       text.append(string: machine.users.statm(process))
@@ -55,21 +61,25 @@ extension Table {
           _ = try process(machine, instance)
           throw .invalidArgument
         }), "proc(5)"),
-    file("maps", "proc(5), fs/proc/task_mmu.c show_map_vma") { machine, process, text in
+    file("maps", "proc(5), fs/proc/task_mmu.c show_map_vma", opensToTracersOnly: true) { machine, process, text in
       text.append(string: machine.users.maps(process))
     },
-    file("smaps", "proc(5), fs/proc/task_mmu.c show_smap") { machine, process, text in
+    file("smaps", "proc(5), fs/proc/task_mmu.c show_smap", opensToTracersOnly: true) { machine, process, text in
       text.append(string: machine.users.smaps(process))
     },
-    file("smaps_rollup", "Documentation/ABI/testing/procfs-smaps_rollup") { machine, process, text in
+    file("smaps_rollup", "Documentation/ABI/testing/procfs-smaps_rollup", opensToTracersOnly: true) {
+      machine, process, text in
       text.append(string: machine.users.smapsRollup(process))
     },
-    file("numa_maps", "numa(7), fs/proc/task_mmu.c show_numa_map") { machine, process, text in
+    file("numa_maps", "numa(7), fs/proc/task_mmu.c show_numa_map", opensToTracersOnly: true) { machine, process, text in
       text.append(string: machine.users.numaMaps(process))
     },
     Row(
-      "proc/{pid}/pagemap", 0o400, .bytes(readPagemap, nil), "Documentation/admin-guide/mm/pagemap.rst"),
-    Row("proc/{pid}/mem", 0o600, .bytes(readMemory, writeMemory), "proc(5), fs/proc/base.c mem_rw"),
+      "proc/{pid}/pagemap", 0o400, .bytes(readPagemap, nil), "Documentation/admin-guide/mm/pagemap.rst",
+      opensToTracersOnly: true),
+    Row(
+      "proc/{pid}/mem", 0o600, .bytes(readMemory, writeMemory), "proc(5), fs/proc/base.c mem_rw",
+      opensToTracersOnly: true),
     Row(
       "proc/{pid}/clear_refs", 0o200,
       .action(

@@ -10,7 +10,7 @@ extension Table {
 }
 
 /// Readers without privilege see the names and how they nest, and zeros for addresses.
-private func renderResources(_ machine: Machine, _ isPrivileged: Bool, _ text: inout TextBuffer) {
+private func renderResources(_ machine: Machine, _: Instance, _ isPrivileged: Bool, _ text: inout TextBuffer) {
   let resources = machine.description.resources(adding: machine.addedMemory)
   for resource in resources {
     // MAX_IORES_LEVEL

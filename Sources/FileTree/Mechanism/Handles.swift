@@ -57,7 +57,8 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
       switch row.content {
       case .text(let render), .attribute(let render, _), .number(let render, _):
         unsafe try render(machine, inode.instance, &fresh.buffer.pointee)
-      case .guarded(let render): unsafe render(machine, isPrivileged, &fresh.buffer.pointee)
+      case .guarded(let render):
+        unsafe try render(machine, inode.instance, isPrivileged, &fresh.buffer.pointee)
       default: throw entry.rules.notReadable
       }
     } catch {

@@ -217,6 +217,8 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     let reads = flags & O_ACCMODE != O_WRONLY
     let writes = flags & O_ACCMODE != O_RDONLY
     guard let row = entry.row else { throw .isDirectory }
+    let isPrivileged = uid == 0 || uid == mountingUser
+    if row.opensToTracersOnly, !isPrivileged { throw .permissionDenied }
     switch row.content {
     case .directory: throw .isDirectory
     case .link: throw .tooManySymbolicLinkLevels
@@ -226,8 +228,7 @@ public final class MachineTree: ServedTree, LineObserver, @unchecked Sendable {
     case .bytes(let reading, let writing):
       return BytesHandle(tree: self, inode: inode, entry: entry, reading: reading, writing: writing)
     case .text, .attribute, .action, .number, .guarded:
-      return AttributeHandle(
-        tree: self, inode: inode, entry: entry, row: row, isPrivileged: uid == 0 || uid == mountingUser)
+      return AttributeHandle(tree: self, inode: inode, entry: entry, row: row, isPrivileged: isPrivileged)
     }
   }
 

@@ -17,6 +17,8 @@ struct Instance: Hashable, Sendable {
 /// A file, a link or a directory of the tree, or all those that differ in their instance only: one row of the one table.
 final class Row: Sendable {
   typealias Render = @Sendable (Machine, Instance, inout TextBuffer) throws(Errno) -> Void
+  typealias RenderGuarded =
+    @Sendable (Machine, Instance, _ isPrivileged: Bool, inout TextBuffer) throws(Errno) -> Void
   /// Stores what one write(2) brought. The caller holds the machine; an error has changed nothing.
   typealias Store = @Sendable (Machine, Instance, [UInt8]) throws(Errno) -> Void
   /// The same, of which the store says how many bytes it took.
@@ -39,7 +41,7 @@ final class Row: Sendable {
     /// A number of `/proc/sys`: read at its beginning alone, and stored from there alone (kernel/sysctl.c, `sysctl_writes_strict`).
     case number(Render, CountingStore)
     /// Text that says less to readers without privilege: true for root and whoever mounted the tree.
-    case guarded(@Sendable (Machine, _ isPrivileged: Bool, inout TextBuffer) -> Void)
+    case guarded(RenderGuarded)
     /// A symbolic link and its target.
     case link(@Sendable (Instance) -> String)
     case directory
@@ -60,6 +62,9 @@ final class Row: Sendable {
   let size: Int64?
   /// The most bytes that one write takes where that is not the file system's own.
   let longestStore: Int?
+  /// Whether only those may open it who might trace the process that it tells of, whatever the mode says (`proc_mem_open`): root, and
+  /// whoever mounted the tree.
+  let opensToTracersOnly: Bool
   /// Whether pollers are woken when the content changes.
   let notify: Bool
   /// Whether a machine, or an instance of the outer placeholders, has the entry at all.
@@ -68,7 +73,7 @@ final class Row: Sendable {
   init(
     _ path: String, _ mode: UInt16, _ content: Content, _ document: String, size: Int64? = nil,
     longestStore: Int? = nil,
-    notify: Bool = false,
+    opensToTracersOnly: Bool = false, notify: Bool = false,
     exists: @escaping @Sendable (Machine, Instance) -> Bool = { _, _ in true }
   ) {
     self.path = path
@@ -77,6 +82,7 @@ final class Row: Sendable {
     self.document = document
     self.size = size
     self.longestStore = longestStore
+    self.opensToTracersOnly = opensToTracersOnly
     self.notify = notify
     self.exists = exists
   }
