@@ -57,6 +57,7 @@ public final class Machine: @unchecked Sendable {
     self.format = format
     booted = try Booted(description, memory, format)
     setReserves()
+    fillHugePools()
     memory.setMover(MachineMover(self))
     memory.setReclaimer(MachineReclaimer(self))
     register(HugePageShrinker(self))
@@ -71,6 +72,9 @@ public final class Machine: @unchecked Sendable {
     users.limits.userReserveKilobytes = min(share, 1 << 17)
     users.limits.adminReserveKilobytes = min(share, 1 << 13)
   }
+
+  /// `hugetlb_hstate_alloc_pages`, which comes after `setReserves` as it does in Linux's order of starting.
+  private func fillHugePools() { resizeHugePages(hugePages.defaultSize, to: description.settings.hugePages) }
 
   var isBooted: Bool { booted != nil }
 
@@ -131,6 +135,7 @@ public final class Machine: @unchecked Sendable {
     do throws(MemoryError) {
       booted = try Booted(description, memory, format)
       setReserves()
+      fillHugePools()
     } catch { preconditionFailure("the machine booted once, and cannot again: \(error)") }
   }
 }

@@ -41,6 +41,12 @@ public struct Setting: Sendable {
       parse: { settings, text in assign(&settings.aslr, onOrOff(text)) }, given: { $0.aslr ? "on" : "off" }),
     Setting(key: "thp", documentation: "When processes get huge pages (transparent_hugepage/enabled).", field: \.thp),
     Setting(
+      key: "hugepages",
+      documentation:
+        "How many huge pages of the default size the pools hold at boot, the nodes taking turns; fewer where memory is short.",
+      expected: "a number below 2^64",
+      parse: { settings, text in assign(&settings.hugePages, Quantity.parse(text)) }, given: { "\($0.hugePages)" }),
+    Setting(
       key: "paging",
       documentation:
         "The page format: 4level or 5level on x86-64, pae on 32-bit x86, 4k, 16k or 64k granules on AArch64, sv39 or sv48 on RISC-V.",

@@ -18,6 +18,8 @@ public struct Settings: Equatable, Sendable {
   public var seed: UInt64 = 0
   public var aslr = true
   public var thp: HugePageMode = .always
+  /// How many huge pages of the default size the pools hold at boot (the kernel's boot parameter `hugepages`).
+  public var hugePages: UInt64 = 0
   public var paging: Paging?
   /// Ascending, with `.normal` among them.
   public var zones: [ZoneKind]?

@@ -1,5 +1,6 @@
 import SystemPackage
 import Testing
+import Topology
 
 /// `sys/kernel/mm/transparent_hugepage`, as Linux 6.1 shows and takes it.
 @Suite struct HugePageFileTests {
@@ -16,6 +17,29 @@ import Testing
       "khugepaged/alloc_sleep_millisecs": "60000", "khugepaged/pages_collapsed": "0", "khugepaged/full_scans": "0",
     ]
     for (name, text) in expected { #expect(try served.text(directory + name) == text + "\n", "\(name)") }
+  }
+
+  /// Nodes take turns, a node that is full is passed over, and a pool is no larger than memory.
+  @Test func fillsThePoolsAtBoot() throws {
+    var description = Preset.fourNode.machine
+    func pools(_ served: Served) throws -> [Int] {
+      try (0..<4).map {
+        let count = try served.text("sys/devices/system/node/node\($0)/hugepages/hugepages-2048kB/nr_hugepages")
+        return try #require(Int(count.dropLast()))
+      }
+    }
+    description.settings.hugePages = 10
+    let served = try Served(description)
+    #expect(try pools(served) == [3, 3, 2, 2])
+    try served.write("0", to: "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    _ = try served.command("reset")
+    #expect(try pools(served) == [3, 3, 2, 2])
+    description.settings.hugePages = 1_000_000
+    let full = try Served(description)
+    let most = try pools(full)
+    #expect(most.allSatisfy { (440...512).contains($0) }, "\(most)")
+    _ = try full.command("reset")
+    #expect(try pools(full) == most)
   }
 
   @Test func takesOneOfTheWords() throws {

@@ -4,7 +4,8 @@ import Topology
 
 @Suite struct SettingTests {
   @Test(arguments: [
-    ("profile", "linux"), ("seed", "42"), ("aslr", "off"), ("thp", "madvise"), ("paging", "5level"),
+    ("profile", "linux"), ("seed", "42"), ("aslr", "off"), ("thp", "madvise"),
+    ("hugepages", "64"), ("paging", "5level"),
     ("zones", "dma,normal"),
     ("wx", "off"), ("hybrid_threshold", "1"), ("tlb_cost_ns", "0"),
   ])
@@ -20,7 +21,7 @@ import Topology
   @Test func everyRowIsTried() {
     #expect(
       Setting.all.map(\.key) == [
-        "profile", "seed", "aslr", "thp", "paging", "zones", "wx", "hybrid_threshold", "tlb_cost_ns",
+        "profile", "seed", "aslr", "thp", "hugepages", "paging", "zones", "wx", "hybrid_threshold", "tlb_cost_ns",
         "page_owner",
       ])
     for setting in Setting.all {
@@ -31,6 +32,7 @@ import Topology
 
   @Test(arguments: [
     ("profile", "Linux"), ("seed", "-1"), ("seed", "18446744073709551616"), ("aslr", "2"), ("thp", ""),
+    ("hugepages", "-1"),
     ("paging", "6level"),
     ("zones", ""), ("zones", "dma"), ("zones", "normal,dma"), ("zones", "normal,normal"), ("wx", "on"),
     ("hybrid_threshold", "0"),
