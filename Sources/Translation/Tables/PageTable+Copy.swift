@@ -148,8 +148,10 @@ extension PageTable {
     let upper = try makeTables(position: position, to: 1, flags: .user, cpu: cpu, needsUser: &needsUser)
     if needsUser { admitUsers(position: position, pages: 1) }
     if rootChanged { syncFollowers() }
-    // The entries that there will be keep the table above them.
-    defer { frames.addLive(upper, next - first) }
+    // The entries that there will be keep the table above them, from now on: the search for a frame may give back others.
+    let wanted = tables.count
+    frames.addLive(upper, wanted - first)
+    defer { frames.addLive(upper, next - wanted) }
     var taken = InlineArray<64, FrameNumber>(repeating: FrameNumber(0))
     while next < tables.count {
       let most = min(taken.count, tables.count - next)
