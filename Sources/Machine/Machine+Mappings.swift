@@ -42,6 +42,21 @@ extension Machine {
     }
   }
 
+  /// The first frame of a range that holds a page table: what is written there is nobody's to write, as the kernel would no longer know
+  /// whose pages are whose.
+  public func firstPageTable(in range: FrameRange) -> FrameNumber? {
+    var frame = range.start
+    while frame < range.end {
+      guard let allocation = memory.allocation(containing: frame) else {
+        frame = FrameNumber(frame.rawValue + 1)
+        continue
+      }
+      if allocation.owner.kind == .pageTable { return frame }
+      frame = allocation.range.end
+    }
+    return nil
+  }
+
   /// Refuses to give back frames that `map` shows somewhere.
   public func checkUnmapped(_ frames: FrameRange) throws(MemoryError) {
     if let frame = users.mappedFrame(in: frames) { throw .frameInUse(frame, owner: "a mapping that map has made") }

@@ -138,7 +138,9 @@ struct ShellTests {
         printf hello | dd of=$M/dev/mem bs=1 seek=$((address)) conv=notrunc 2>/dev/null
         dd if=$M/dev/mem bs=1 skip=$((address)) count=5 2>/dev/null; echo
         printf x | dd of=$M/dev/mem bs=1 seek=$((0xd0000000)) conv=notrunc 2>&1 | grep -o 'No such device or address'
-        """, ["hello", "No such device or address"], at: path)
+        exec 4<>$MEMORY; echo 'dump_pt 0x7ffffffff000 pid=1' >&4; read -r _ _ root _ <&4
+        printf x | dd of=$M/dev/mem bs=1 seek=$((root << 12)) conv=notrunc 2>&1 | grep -o 'Operation not permitted'
+        """, ["hello", "No such device or address", "Operation not permitted"], at: path)
     }
   }
 

@@ -1,9 +1,11 @@
 import FileTree
 import Glibc
 import Machine
+import MemoryTypes
 import SystemPackage
 import Testing
 import Topology
+import Translation
 
 /// How files behave at the system calls, as measured on Linux 6.1.
 @Suite struct RuleTests {
@@ -154,6 +156,17 @@ import Topology
       #expect(failure { () throws(Errno) in try memory.write([1, 2, 3], at: address) } == .noSuchAddressOrDevice)
     }
     #expect(try memory.write([UInt8](repeating: 7, count: 100), at: 5 << 30 - 40) == 40, "up to where memory ends")
+  }
+
+  @Test func refusesToWriteOverPageTables() throws {
+    let served = try Served()
+    let memory = try served.open("dev/mem", O_RDWR)
+    let root = Int64(served.machine.withLock { served.machine.kernelTable.rootFrame.rawValue } << 12)
+    for address in [root, root + 4095] {
+      #expect(failure { () throws(Errno) in try memory.write([1], at: address) } == .notPermitted)
+    }
+    #expect(try memory.write([], at: root) == 0)
+    #expect(try memory.write([UInt8](repeating: 7, count: 100), at: root - 40) == 40, "up to where the table begins")
   }
 
   @Test(.enabled(if: !isSanitized, "a sanitizer leaves no room for 16 TiB")) func showsWhatWasNeverTouchedAsHoles()

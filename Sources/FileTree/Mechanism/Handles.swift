@@ -219,18 +219,28 @@ final class MemoryFileHandle: OpenFile, @unchecked Sendable {
     return Int(length)
   }
 
-  /// A write that runs into a place without memory ends there; one that begins at such a place is ENXIO.
+  /// A write that runs into a page table or a place without memory ends there; one that begins in a page table is EPERM (as Linux's
+  /// STRICT_DEVMEM has it of all of memory), one where there is no memory ENXIO.
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     guard offset >= 0, offset < size else { throw .noSuchAddressOrDevice }
+    if bytes.isEmpty { return 0 }
     machine.lock.lock()
     defer { machine.lock.unlock() }
     let start = PhysicalAddress(UInt64(offset))
+    let frameSize = machine.memory.frameSize
+    let (first, last) = (frameSize.frame(of: start), frameSize.frame(of: start + ByteCount(UInt64(bytes.count - 1))))
+    var count = bytes.count
+    let frames = FrameRange(start: first, count: FrameCount(last.rawValue - first.rawValue + 1))
+    if let table = machine.firstPageTable(in: frames) {
+      guard frameSize.address(of: table) > start else { throw .notPermitted }
+      count = Int(frameSize.address(of: table).rawValue - start.rawValue)
+    }
     do throws(MemoryError) {
-      unsafe try machine.bytes.write(bytes, at: start)
-      return bytes.count
+      unsafe try machine.bytes.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: start)
+      return count
     } catch {
       guard case .noMemoryAt(let hole) = error, hole > start else { throw Errno(error) }
-      let count = Int(hole.rawValue - start.rawValue)
+      count = Int(hole.rawValue - start.rawValue)
       do throws(MemoryError) {
         unsafe try machine.bytes.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: start)
       } catch { throw Errno(error) }
