@@ -98,6 +98,13 @@ import Topology
     #expect(console.machine.withLock { console.machine.unsettledUsers.deferringSpaces.count } == 1)
     #expect(try console.answer("check").hasPrefix("no difference"))
     #expect(console.machine.withLock { console.machine.unsettledUsers.deferringSpaces.isEmpty })
+    // The table that was the last to be made of one fork is the first to be written to after another.
+    _ = try console.answer("fork()")
+    _ = try console.answer("store(0x100405000, \"new\")")
+    _ = try console.answer("fork()")
+    _ = try console.answer("store(0x100405000, \"xyz\")")
+    #expect(try console.answer("[pid 4] load(0x100405000, 3)").contains("\"new\" faults=0"))
+    #expect(try console.answer("check").hasPrefix("no difference"))
   }
 
   /// Where memory runs out in the middle of a fork, somebody is killed for it, and nothing of it stays.
