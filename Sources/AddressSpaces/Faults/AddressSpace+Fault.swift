@@ -78,7 +78,7 @@ extension AddressSpace {
   /// `handle_pte_fault`: makes the page at `page` accessible. The area allows the access.
   func handle(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome {
     if area.flags.contains(.hugeTLB) { return poolFault(process, area, page, write: write) }
-    guard !settledTable.isFree(page), let entry = settledTable.entry(at: page) else {
+    guard let entry = settledTable.entry(at: page) else {
       if !area.isAnonymous { return fileFault(process, area, page, write: write) }
       if memory.transparent.enabled != .never, let outcome = hugeFault(process, area, page, write: write) {
         return outcome

@@ -26,14 +26,16 @@ final class UserTable {
 
   /// What maps or holds the page at `address`; nil where nothing does.
   func entry(at address: UInt64) -> Entry? {
+    if let raw = pages.baseEntry(at: VirtualAddress(address)) {
+      if raw == 0 { return nil }
+      let (physical, flags) = pages.decodeBase(raw)
+      return Entry(frame: FrameNumber(physical.rawValue >> shift), flags: flags, level: 0)
+    }
     guard let mapping = pages.mapping(at: VirtualAddress(address)) else { return nil }
     let inside = mapping.level == 0 ? 0 : (address - mapping.address.rawValue) >> shift
     return Entry(
       frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
   }
-
-  /// Whether there is a table of base pages for `address`, which is a page's, and nothing in the page's place; false where either is not so.
-  func isFree(_ address: UInt64) -> Bool { pages.hasFreeBase(VirtualAddress(address)) }
 
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
   @inline(__always)

@@ -112,11 +112,16 @@ extension PageTable {
     return unsafe last.pointee.decodedFlags
   }
 
-  /// Whether the table of base pages of an address is there, and nothing in the address's place. False where either is not so.
-  @inlinable @inline(__always) public func hasFreeBase(_ address: VirtualAddress) -> Bool {
+  /// The entry of a base page as it is, 0 for none; nil where there is no table of base pages for the address.
+  @inlinable @inline(__always) public func baseEntry(at address: VirtualAddress) -> UInt64? {
+    if !hasLeafTable(of: address.rawValue) { return nil }
     // SAFETY: see `LeafTable`; the index is within the table.
-    unsafe hasLeafTable(of: address.rawValue)
-      && lastLeafTable.pointee.entries[Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)] == 0
+    return unsafe lastLeafTable.pointee.entries[Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)]
+  }
+
+  /// What an entry of a base page leads to, and its flags.
+  @inlinable @inline(__always) public func decodeBase(_ raw: UInt64) -> (physical: PhysicalAddress, flags: PageFlags) {
+    (format.leafAddress(raw, level: 0), baseFlags(raw))
   }
 
   /// Counts entries that were made in the last leaf table.

@@ -102,15 +102,12 @@ extension PageTable {
 
   /// The entry that maps or holds an address; nil where nothing does.
   public func mapping(at address: VirtualAddress) -> Mapping? {
-    if hasLeafTable(of: address.rawValue) {
-      // SAFETY: see `LeafTable`; the index is within the table.
-      let index = Int(truncatingIfNeeded: address.rawValue &>> pageShift & entryMask)
-      let raw = unsafe lastLeafTable.pointee.entries[index]
+    if let raw = baseEntry(at: address) {
       if raw == 0 { return nil }
+      let (physical, flags) = decodeBase(raw)
       // Its table lies in this half, where an address is its position.
       return Mapping(
-        address: VirtualAddress(address.rawValue & ~pageMask), physical: format.leafAddress(raw, level: 0), level: 0,
-        raw: raw, flags: baseFlags(raw))
+        address: VirtualAddress(address.rawValue & ~pageMask), physical: physical, level: 0, raw: raw, flags: flags)
     }
     guard format.isCanonical(address) else { return nil }
     if let kernel, format.isKernel(address) { return kernel.mapping(at: address) }
