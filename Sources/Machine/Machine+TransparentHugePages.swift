@@ -5,7 +5,7 @@ internal import Topology
 
 /// Transparent huge pages of processes.
 extension Machine {
-  /// What governs them when the machine begins: the setting `thp`, and Linux's defaults; where Linux's rules hold, none on a machine of 512 MiB
+  /// What governs them when the machine begins: the settings `thp` and `thp_shmem`, and Linux's defaults; where Linux's rules hold, none on a machine of 512 MiB
   /// or less (`hugepage_init`).
   static func transparentHugePages(_ description: MachineDescription, _ defaults: HugePageSettings) -> HugePageSettings
   {
@@ -15,6 +15,7 @@ extension Machine {
     case .madvise: settings.enabled = .madvise
     case .never: settings.enabled = .never
     }
+    settings.shared = HugePageSettings.Shared(rawValue: description.settings.thpShared.rawValue) ?? .never
     if description.settings.profile == .linux, !description.initializesHugePages {
       settings.enabled = .never
       settings.defrag = .never
@@ -37,6 +38,9 @@ extension Machine {
     counts[.thpFaultFallback] = Int(events.faultFallbacks)
     counts[.thpCollapseAlloc] = Int(events.collapseAllocations)
     counts[.thpCollapseAllocFailed] = Int(events.collapseAllocationsFailed)
+    counts[.thpFileAlloc] = Int(events.fileAllocations)
+    counts[.thpFileFallback] = Int(events.fileFallbacks)
+    counts[.thpFileMapped] = Int(events.fileMapped)
     counts[.thpSplitPage] = Int(events.splits)
     counts[.thpSplitPageFailed] = Int(events.splitsFailed)
     counts[.thpDeferredSplitPage] = Int(events.deferredSplits)

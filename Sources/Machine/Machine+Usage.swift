@@ -69,6 +69,8 @@ extension MemoryUsage {
     node[.nrDirty] += use.dirty
     node[.nrAnonTransparentHugepages] += use.huge
     node[.nrAnonPages] -= use.unmapped
+    node[.nrShmemHugepages] += use.sharedHuge
+    node[.nrShmemPmdmapped] += use.sharedWhole
   }
 
   fileprivate mutating func add(_ events: NodeEvents) {

@@ -41,6 +41,9 @@ public struct Setting: Sendable {
       parse: { settings, text in assign(&settings.aslr, onOrOff(text)) }, given: { $0.aslr ? "on" : "off" }),
     Setting(key: "thp", documentation: "When processes get huge pages (transparent_hugepage/enabled).", field: \.thp),
     Setting(
+      key: "thp_shmem", documentation: "When shared memory gets huge pages (transparent_hugepage/shmem_enabled).",
+      field: \.thpShared),
+    Setting(
       key: "hugepages",
       documentation:
         "How many huge pages of the default size the pools hold at boot, the nodes taking turns; fewer where memory is short.",

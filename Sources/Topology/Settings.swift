@@ -6,6 +6,13 @@ public enum Profile: String, CaseIterable, Sendable { case veridian, linux }
 /// `transparent_hugepage/enabled`.
 public enum HugePageMode: String, CaseIterable, Sendable { case always, madvise, never }
 
+/// `transparent_hugepage/shmem_enabled`.
+public enum SharedHugePageMode: String, CaseIterable, Sendable {
+  case always
+  case withinSize = "within_size"
+  case advise, never, deny, force
+}
+
 /// Whether user mappings may be writable and executable at once.
 public enum WriteXorExecute: String, CaseIterable, Sendable { case enforce, off }
 
@@ -18,6 +25,8 @@ public struct Settings: Equatable, Sendable {
   public var seed: UInt64 = 0
   public var aslr = true
   public var thp: HugePageMode = .always
+  /// Linux 6.1 has no kernel parameter for it, and begins with never.
+  public var thpShared: SharedHugePageMode = .never
   /// How many huge pages of the default size the pools hold at boot (the kernel's boot parameter `hugepages`).
   public var hugePages: UInt64 = 0
   public var paging: Paging?

@@ -5,8 +5,7 @@ import Topology
 @Suite struct SettingTests {
   @Test(arguments: [
     ("profile", "linux"), ("seed", "42"), ("aslr", "off"), ("thp", "madvise"),
-    ("hugepages", "64"), ("paging", "5level"),
-    ("zones", "dma,normal"),
+    ("thp_shmem", "within_size"), ("hugepages", "64"), ("paging", "5level"), ("zones", "dma,normal"),
     ("wx", "off"), ("hybrid_threshold", "1"), ("tlb_cost_ns", "0"),
   ])
   func whatIsSetIsPrinted(key: String, value: String) throws {
@@ -21,7 +20,8 @@ import Topology
   @Test func everyRowIsTried() {
     #expect(
       Setting.all.map(\.key) == [
-        "profile", "seed", "aslr", "thp", "hugepages", "paging", "zones", "wx", "hybrid_threshold", "tlb_cost_ns",
+        "profile", "seed", "aslr", "thp", "thp_shmem", "hugepages", "paging", "zones", "wx", "hybrid_threshold",
+        "tlb_cost_ns",
         "page_owner",
       ])
     for setting in Setting.all {
@@ -32,8 +32,7 @@ import Topology
 
   @Test(arguments: [
     ("profile", "Linux"), ("seed", "-1"), ("seed", "18446744073709551616"), ("aslr", "2"), ("thp", ""),
-    ("hugepages", "-1"),
-    ("paging", "6level"),
+    ("thp_shmem", "sometimes"), ("hugepages", "-1"), ("paging", "6level"),
     ("zones", ""), ("zones", "dma"), ("zones", "normal,dma"), ("zones", "normal,normal"), ("wx", "on"),
     ("hybrid_threshold", "0"),
     ("hybrid_threshold", "513"), ("tlb_cost_ns", "1000000001"), ("page_owner", "2"),

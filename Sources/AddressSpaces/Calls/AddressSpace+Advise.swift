@@ -105,45 +105,62 @@ extension AddressSpace {
   /// with PAGEOUT go where they can. Private memory has no swap to go to, unless it was freed lazily; a file's pages leave the table, and
   /// the cache as well where they are clean.
   private func age(_ area: Area, _ start: UInt64, _ end: UInt64, pagesOut: Bool) {
-    // Of a huge page that is meant in part the part becomes a page of its own.
-    if hugeEntries > 0 {
-      for edge in [start, end] where edge & hugeMask != 0 {
-        guard let entry = table.entry(at: edge), entry.level > 0, memory.isOrdinary(entry),
-          let head = memory.hugeHead(of: entry.frame), memory.mapCount(of: head) == 1
-        else { continue }
-        memory.splitPage(head)
+    var position = start
+    while position < end {
+      let next = min(end, (position & ~hugeMask) + hugeSize)
+      if let head = wholeHead(at: position) {
+        ageWhole(area, position, next, head, pagesOut: pagesOut)
+      } else if table.hasTable(at: position) {
+        agePages(area, position, next, pagesOut: pagesOut)
       }
+      position = next
     }
-    splitParts(area, start, end)
-    var huge: [UInt64] = []
-    var alone: [(address: UInt64, frame: FrameNumber, dirty: Bool)] = []
-    table.forEach(start, end) { address, entry in
-      if entry.level > 0 {
-        if address >= start, address + hugeSize <= end, memory.isOrdinary(entry), memory.mapCount(of: entry.frame) == 1
-        {
-          huge.append(address)
-        }
-        return
-      }
-      if entry.frame == memory.zeroFrame { return }
-      // SAFETY: a frame of this machine.
-      let record = unsafe memory.records[entry.frame].pointee
-      if record.mapCount == 1 {
-        alone.append((address, entry.frame, entry.flags.contains(.dirty) || record.flags.contains(.dirty)))
-      }
+  }
+
+  /// The huge page that an entry at an address shows as a whole, if it is a page like any other.
+  private func wholeHead(at address: UInt64) -> FrameNumber? {
+    guard hugeEntries > 0, let entry = table.entry(at: address), entry.level > 0, memory.isOrdinary(entry) else {
+      return nil
     }
-    for address in huge { table.change(address, address + hugeSize, removing: .accessed, inserting: []) }
-    for (address, frame, dirty) in alone {
+    return memory.hugeHead(of: entry.frame)
+  }
+
+  private func ageWhole(_ area: Area, _ start: UInt64, _ end: UInt64, _ head: FrameNumber, pagesOut: Bool) {
+    if memory.mapCount(of: head) != 1 { return }
+    if end - start < hugeSize {
+      // Of a huge page that is meant in part the part becomes pages of their own.
+      if memory.splitPage(head) { agePages(area, start, end, pagesOut: pagesOut) }
+      return
+    }
+    table.change(start, end, removing: .accessed, inserting: [])
+    memory.forgetReference(head)
+    // Shared memory goes page by page.
+    guard pagesOut, let file = area.file, memory.splitPage(head) else { return }
+    let first = area.pageIndex(at: start, shift: pageShift)
+    for index in first..<first + memory.hugeFrames { memory.dropUnwritten(file, index) }
+  }
+
+  private func agePages(_ area: Area, _ start: UInt64, _ end: UInt64, pagesOut: Bool) {
+    for address in stride(from: start, to: end, by: Int(pageSize)) {
+      guard var entry = table.entry(at: address), memory.isOrdinary(entry) else { continue }
+      if let head = memory.hugeHead(of: entry.frame) {
+        // Parts that others show as well end it (`madvise_cold_or_pageout_pte_range`).
+        if memory.mapCount(of: entry.frame) != 1 || !memory.splitPage(head) { return }
+        guard let part = table.entry(at: address) else { continue }
+        entry = part
+      }
+      if memory.mapCount(of: entry.frame) != 1 { continue }
       table.change(address, address + pageSize, removing: .accessed, inserting: [])
-      // SAFETY: a frame of this machine.
-      unsafe memory.records[frame].pointee.flags.remove(.referenced)
+      memory.forgetReference(entry.frame)
       if !pagesOut { continue }
-      let flags = unsafe memory.records[frame].pointee.flags
+      // SAFETY: a frame of this machine.
+      let flags = unsafe memory.records[entry.frame].pointee.flags
       if flags.contains(.anonymous) {
-        if flags.contains(.lazilyFree), !dirty { zap(area, address, address + pageSize) }
+        let isDirty = entry.flags.contains(.dirty) || flags.contains(.dirty)
+        if flags.contains(.lazilyFree), !isDirty { zap(area, address, address + pageSize) }
       } else if let file = area.file {
         zap(area, address, address + pageSize)
-        if !dirty { memory.removeFromCache(file, area.pageIndex(at: address, shift: pageShift)) }
+        memory.dropUnwritten(file, area.pageIndex(at: address, shift: pageShift))
       }
     }
   }

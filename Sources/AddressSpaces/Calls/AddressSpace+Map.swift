@@ -44,7 +44,10 @@ extension AddressSpace {
     if pageOffset &+ (length >> pageShift) < pageOffset { throw .overflow }
     if areas.count > memory.limits.mapCount { throw .outOfMemory }
 
-    address = try unmappedRange(address, length, fixed: flags.contains(.fixed), level: file?.pageLevel ?? 0)
+    // What is about to be made for shared memory begins at 0.
+    let isShared = file == nil && (flags.kind == .shared || flags.kind == .sharedValidate)
+    address = try unmappedRange(
+      address, length, fixed: flags.contains(.fixed), level: file?.pageLevel ?? 0, sharedOffset: isShared ? 0 : nil)
     if flags.contains(.fixedNoReplace), areas.first(overlapping: address, address + length) != nil { throw .exists }
 
     var areaFlags = Protection(rawValue: protection).areaFlags.union(defaultFlags).union(.mayAccess)
@@ -161,10 +164,16 @@ extension AddressSpace {
   // MARK: Choice of an address
 
   /// `get_unmapped_area`: checks a fixed address, else takes the hint where it is free, else the highest free range below the base.
-  func unmappedRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, level: Int = 0) throws(CallError) -> UInt64 {
+  /// `sharedOffset`: where the range begins in a file of shared memory, in pages; nil for all else.
+  func unmappedRange(
+    _ hint: UInt64, _ length: UInt64, fixed: Bool, level: Int = 0, sharedOffset: UInt64? = nil
+  ) throws(CallError) -> UInt64 {
     if length > layout.userEnd { throw .outOfMemory }
     let unit = memory.format.pageSize(level: level).rawValue
-    let address = try chooseRange(hint, length, fixed: fixed, alignment: unit)
+    var address = try chooseRange(hint, length, fixed: fixed, alignment: unit)
+    if let sharedOffset, !fixed, address != hint, let better = fitted(address, hint, length, sharedOffset) {
+      address = better
+    }
     // The last 4095 addresses are what the kernel takes for an error (`IS_ERR_VALUE`).
     if address > .max - 4095 { throw CallError(rawValue: Int32(0 &- address)) ?? .outOfMemory }
     if address > layout.userEnd - length { throw .outOfMemory }
@@ -197,6 +206,22 @@ extension AddressSpace {
       throw .outOfMemory
     }
     return found
+  }
+
+  /// The rest of `shmem_get_unmapped_area`: where a range of shared memory that may have huge pages fits them; nil where it lies well already,
+  /// and where there is no such place.
+  private func fitted(_ address: UInt64, _ hint: UInt64, _ length: UInt64, _ pageOffset: UInt64) -> UInt64? {
+    let setting = memory.transparent.shared
+    if setting == .never || setting == .deny || length < hugeSize || !isAligned(address) { return nil }
+    let offset = pageOffset << pageShift & hugeMask
+    if offset != 0, offset &+ length < 2 * hugeSize { return nil }
+    if address & hugeMask == offset { return nil }
+    let inflated = length &+ hugeSize &- pageSize
+    guard inflated >= length, inflated <= layout.userEnd,
+      let found = try? chooseRange(hint, inflated, fixed: false, alignment: pageSize), isAligned(found)
+    else { return nil }
+    let fitting = (found & ~hugeMask) &+ offset &+ (found & hugeMask > offset ? hugeSize : 0)
+    return fitting > layout.userEnd - length ? nil : fitting
   }
 
   /// `unmapped_area_topdown`.

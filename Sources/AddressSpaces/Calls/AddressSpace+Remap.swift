@@ -54,7 +54,8 @@ extension AddressSpace {
     }
     guard flags.contains(.mayMove) else { throw .outOfMemory }
     let target = try unmappedRange(
-      0, new, fixed: false, level: resized.flags.contains(.hugeTLB) ? resized.pageLevel : 0)
+      0, new, fixed: false, level: resized.flags.contains(.hugeTLB) ? resized.pageLevel : 0,
+      sharedOffset: sharedOffset(of: resized, at: address))
     return try move(process, resized, address, old, new, target, flags)
   }
 
@@ -76,9 +77,14 @@ extension AddressSpace {
     let area = try areaToResize(address, old, new, flags)
     if flags.contains(.keepOld), !mayGrow(area.flags, pages: old >> pageShift) { throw .outOfMemory }
     let found = try unmappedRange(
-      target, new, fixed: flags.contains(.fixed), level: area.flags.contains(.hugeTLB) ? area.pageLevel : 0)
+      target, new, fixed: flags.contains(.fixed), level: area.flags.contains(.hugeTLB) ? area.pageLevel : 0,
+      sharedOffset: sharedOffset(of: area, at: address))
     if !flags.contains(.fixed) { target = found }
     return try move(process, area, address, old, new, target, flags)
+  }
+
+  private func sharedOffset(of area: Area, at address: UInt64) -> UInt64? {
+    area.file?.kind == .sharedMemory ? area.pageIndex(at: address, shift: pageShift) : nil
   }
 
   /// `vma_to_resize`.

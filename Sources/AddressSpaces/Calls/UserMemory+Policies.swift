@@ -113,7 +113,10 @@ extension UserMemory {
       }
       let moved = migrate(frame) { isHuge in
         isHuge
-          ? allocateHuge(process, area, max(address, area.start), zeroed: false, wakes: true, reclaims: true)?.start
+          ? allocateHuge(
+            process, area, max(address, area.start), zeroed: false, wakes: true, reclaims: true, owner: owner(of: frame)
+          )?
+          .start
           : allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
       }
       if !moved { failed += 1 }

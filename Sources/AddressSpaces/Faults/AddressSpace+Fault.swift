@@ -222,7 +222,7 @@ extension AddressSpace {
       own = memory.allocateAnonymous(process, area, page, zeroed: false)
       if own == nil { return .outOfMemory }
     }
-    guard let (frame, isNew) = memory.cachePage(process, file, index) else {
+    guard let (frame, isNew) = memory.cachePage(process, file, index, for: area) else {
       if let own { memory.free(own, cpu: process.cpu) }
       return .outOfMemory
     }
@@ -238,6 +238,10 @@ extension AddressSpace {
     flags.formUnion(write ? [.writable, .dirty] : area.readMark)
     memory.pin(frame)
     defer { memory.unpin(frame) }
+    if let outcome = showWhole(process, area, page, frame, write: write) {
+      if write, case .minor = outcome { memory.markDirty(frame) }
+      return outcome
+    }
     let outcome = enter(page, frame, flags, process)
     guard case .minor = outcome else { return outcome }
     hold(area, frame)
@@ -247,10 +251,8 @@ extension AddressSpace {
 
   /// Counts an entry for a page of the cache (`page_add_file_rmap`).
   private func hold(_ area: Area, _ frame: FrameNumber) {
-    // SAFETY: a frame of this machine.
-    let record = unsafe memory.records[frame]
     memory.countEntry(of: frame, by: 1)
-    unsafe record.pointee.references += 1
+    memory.pin(frame)
     if area.flags.contains(.locked) { memory.lockPage(frame) }
     countFilePage(area, by: 1)
   }
@@ -270,9 +272,14 @@ extension AddressSpace {
     )
     if filePages == 0 || last < firstIndex { return false }
     var found = false
+    var isFirst = true
     for candidate in firstIndex...last {
       let address = first + (candidate - firstIndex) << pageShift
-      guard let frame = area.file!.page(candidate), settledTable.entry(at: address) == nil else { continue }
+      guard let frame = area.file!.page(candidate) else { continue }
+      // `filemap_map_pmd`: the first page decides.
+      if isFirst, case .minor = showWhole(process, area, page, frame, write: false) { return true }
+      isFirst = false
+      guard settledTable.entry(at: address) == nil else { continue }
       memory.pin(frame)
       defer { memory.unpin(frame) }
       let flags = entryFlags(area).union(.accessed).union(area.readMark)

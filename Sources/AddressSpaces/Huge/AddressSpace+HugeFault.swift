@@ -7,25 +7,25 @@ extension AddressSpace {
   var hugeSize: UInt64 { memory.hugePageSize }
   var hugeMask: UInt64 { memory.hugePageSize - 1 }
 
-  /// Whether the huge page at `start` lies in the area (`transhuge_vma_suitable`).
+  /// Whether the huge page at `start` lies in the area, and of a file's area is one of the file's (`transhuge_vma_suitable`).
   func hasRoom(_ area: Area, forHugePageAt start: UInt64) -> Bool {
-    start >= area.start && start < area.end && area.end - start >= hugeSize
+    if !area.isAnonymous, (area.start >> pageShift &- area.pageOffset) & (memory.hugeFrames - 1) != 0 { return false }
+    return start >= area.start && start < area.end && area.end - start >= hugeSize
   }
 
   /// Why somebody asks whether an area may have huge pages.
   enum HugePageAsker { case fault, smaps, khugepaged, collapse }
 
-  /// `hugepage_vma_check`: only private anonymous memory, and not where the settings or advice say otherwise; madvise(MADV_COLLAPSE) does not
-  /// ask the settings.
+  /// `hugepage_vma_check`: private anonymous and shared memory, and not where the settings or advice say otherwise; madvise(MADV_COLLAPSE)
+  /// does not ask the settings. Shared memory's faults ask for themselves.
   func mayHaveHugePages(_ area: Area, for asker: HugePageAsker) -> Bool {
     if !area.flags.isDisjoint(with: [.noHugePage, .io, .dontExpand, .frameMap, .hugeTLB]) { return false }
     if asker != .fault, area.size < hugeSize || !hasRoom(area, forHugePageAt: (area.end - hugeSize) & ~hugeMask) {
       return false
     }
-    // Shared memory and files have base pages alone; advice to collapse shared memory is taken, and fails where it is carried out.
     if let file = area.file {
-      let isAligned = (area.start >> pageShift &- area.pageOffset) & (memory.hugeFrames - 1) == 0
-      return asker == .collapse && file.kind == .sharedMemory && isAligned && memory.transparent.shared != .deny
+      return asker != .fault && file.kind == .sharedMemory
+        && memory.isSharedHuge(area, file, index: area.pageOffset, forced: asker == .collapse)
     }
     if asker != .collapse {
       switch memory.transparent.enabled {
@@ -98,11 +98,36 @@ extension AddressSpace {
     return .minor
   }
 
+  /// `do_set_pmd`: shows all of the huge page of a file that `frame` is part of; nil where the frame has to be shown by itself.
+  func showWhole(_ process: Process, _ area: Area, _ page: UInt64, _ frame: FrameNumber, write: Bool) -> FaultOutcome? {
+    let start = page & ~hugeMask
+    guard let head = memory.hugeHead(of: frame), hasRoom(area, forHugePageAt: start), hasNoTable(at: start) else {
+      return nil
+    }
+    let flags = entryFlags(area).union(.accessed).union(write ? [.writable, .dirty] : area.readMark)
+    do throws(MemoryError) {
+      let frames = FrameRange(start: head, count: FrameCount(memory.hugeFrames))
+      try settledTable.setHuge(start, frames, flags, level: 1, cpu: process.cpu)
+    } catch {
+      switch error {
+      case .outOfMemory: return .outOfMemory
+      default: preconditionFailure("a huge page's entry was refused: \(error)")
+      }
+    }
+    hugeEntries += 1
+    memory.pin(head)
+    memory.countWhole(head, by: 1)
+    countFilePage(area, by: Int64(memory.hugeFrames))
+    if area.flags.contains(.locked) { memory.lockPage(head, asPart: false) }
+    memory.hugeEvents.fileMapped += 1
+    return .minor
+  }
+
   /// `do_huge_pmd_wp_page`: a write to a huge page whose entry does not allow it; nil where the entry has been split, and the write is one to
   /// a base page.
   func hugeWriteFault(_ area: Area, _ page: UInt64, _ entry: UserTable.Entry) -> FaultOutcome? {
     let start = page & ~hugeMask
-    if !memory.isZero(entry) {
+    if area.isAnonymous, !memory.isZero(entry) {
       // SAFETY: a frame of this machine.
       let record = unsafe memory.records[FrameNumber(entry.frame.rawValue & ~(memory.hugeFrames - 1))]
       if unsafe record.pointee.flags.contains(.exclusive) || record.pointee.references == 1 {
@@ -119,13 +144,18 @@ extension AddressSpace {
   // MARK: Splitting entries
 
   /// Splits the entry of a huge page that holds `address`: each of its frames is shown by an entry of its own then, and the frames of zeros
-  /// by entries for the one frame of zeros (`__split_huge_pmd`). Nothing happens where there is no such entry.
+  /// by entries for the one frame of zeros; that of a file's page goes, and faults bring its frames back (`__split_huge_pmd`). Nothing happens
+  /// where there is no such entry.
   func splitEntry(at address: UInt64) {
     guard hugeEntries > 0, let entry = table.entry(at: address), entry.level == 1, !entry.showsFrames,
       let area = areas.area(at: address), !area.flags.contains(.hugeTLB)
     else { return }
     let start = address & ~hugeMask
     memory.hugeEvents.entrySplits += 1
+    if !area.isAnonymous {
+      if entry.flags.contains(.accessed) { memory.markReferenced(memory.head(of: entry.frame)) }
+      return takeOut(area, start, start + hugeSize)
+    }
     hugeEntries -= 1
     if memory.isZero(entry) {
       table.splitHuge(start, onto: memory.zeroFrame)

@@ -18,7 +18,6 @@ public struct HugePageSettings: Equatable, Sendable {
 
   public var enabled = Enabled.always
   public var defrag = Defrag.madvise
-  /// Kept as it is set: shared memory is made of base pages all the same.
   public var shared = Shared.never
   /// Reads of untouched memory show the huge page of zeros.
   public var usesZeroPage = true
@@ -70,6 +69,10 @@ public struct HugePageEvents: Equatable, Sendable {
   public internal(set) var scansWithTooManyShared: UInt64 = 0
   public internal(set) var zeroPages: UInt64 = 0
   public internal(set) var zeroPagesFailed: UInt64 = 0
+  /// Huge pages that came into shared memory for a fault, faults that got base pages as there was no room, and entries that were made for them.
+  public internal(set) var fileAllocations: UInt64 = 0
+  public internal(set) var fileFallbacks: UInt64 = 0
+  public internal(set) var fileMapped: UInt64 = 0
   public internal(set) var migrated: UInt64 = 0
   public internal(set) var migrationsFailed: UInt64 = 0
   public internal(set) var migrationsSplit: UInt64 = 0

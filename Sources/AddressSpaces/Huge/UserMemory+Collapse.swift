@@ -15,13 +15,19 @@ extension AddressSpace {
     /// A page in it is no private memory, or somebody works on it.
     case unsuitablePage
     case nothingWritable, nothingUsed
+    /// There is no page in it (`SCAN_TRUNCATED`).
+    case isEmpty
+    /// Its pages are a huge page of their file, and there is no table that shows them one by one (`SCAN_PMD_NONE`).
+    case hasNoTable
+    /// Entries lead elsewhere (`SCAN_FAIL`).
+    case failed
     case noMemory
   }
 
   /// Makes a huge page of what lies at `start`, where the area has room for one and may have it (`hpage_collapse_scan_pmd`,
   /// `collapse_huge_page`). khugepaged keeps to its limits; madvise(MADV_COLLAPSE) has none.
   func collapse(_ process: Process, _ area: Area, at start: UInt64, byKhugepaged: Bool) -> CollapseResult {
-    if !area.isAnonymous { return .unsuitablePage }
+    if let file = area.file { return collapse(process, area, file, at: start, byKhugepaged: byKhugepaged) }
     var load: [NodeID: Int] = [:]
     let scanned = scan(area, start, byKhugepaged, &load)
     guard case .succeeded = scanned else { return scanned }
@@ -113,6 +119,7 @@ extension AddressSpace {
       switch collapse(process, area, at: position, byKhugepaged: false) {
       case .succeeded, .isHuge: break
       case .noMemory: throw .outOfMemory
+      case .isEmpty, .hasNoTable, .failed: throw .invalid
       default: failure = .invalid
       }
       position += hugeSize

@@ -2,12 +2,12 @@ public import MemoryTypes
 internal import PhysicalMemory
 internal import Translation
 
-/// Huge pages of private memory as pages: their records, who shows them, and when they go or come apart (mm/huge_memory.c, mm/rmap.c).
+/// Transparent huge pages as pages: their records, who shows them, and when they go or come apart (mm/huge_memory.c, mm/rmap.c).
 extension UserMemory {
   /// Frames of a huge page.
   var hugeFrames: UInt64 { format.basePages(level: 1) }
 
-  /// The first frame of the huge page of private memory that a frame is part of; nil where it is part of none.
+  /// The first frame of the transparent huge page that a frame is part of; nil where it is part of none.
   @inline(__always) func hugeHead(of frame: FrameNumber) -> FrameNumber? {
     // SAFETY: frames of this machine; a huge page begins at a multiple of its size.
     let record = unsafe records[frame]
@@ -83,6 +83,12 @@ extension UserMemory {
 
   /// A huge page for an area, zeroed or not; nil where none is to be had (`vma_alloc_folio` with `vma_thp_gfp_mask`).
   func allocateHuge(_ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool) -> FrameRange? {
+    let (wakes, reclaims) = effort(for: area)
+    return allocateHuge(process, area, address, zeroed: zeroed, wakes: wakes, reclaims: reclaims)
+  }
+
+  /// How far an area's fault goes to get a huge page (`vma_thp_gfp_mask`).
+  func effort(for area: Area) -> (wakes: Bool, reclaims: Bool) {
     let isAdvised = area.flags.contains(.hugePage)
     let reclaims =
       switch transparent.defrag {
@@ -90,24 +96,35 @@ extension UserMemory {
       case .deferMadvise, .madvise: isAdvised
       case .defer, .never: false
       }
-    let wakes = transparent.defrag == .defer || transparent.defrag == .deferMadvise
-    return allocateHuge(process, area, address, zeroed: zeroed, wakes: wakes, reclaims: reclaims)
+    return (transparent.defrag == .defer || transparent.defrag == .deferMadvise, reclaims)
   }
 
   func allocateHuge(
-    _ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool, wakes: Bool, reclaims: Bool
+    _ process: Process, _ area: Area, _ address: UInt64, zeroed: Bool, wakes: Bool, reclaims: Bool,
+    owner: FrameOwner? = nil
+  ) -> FrameRange? {
+    let shift = UInt64(hugePageSize.trailingZeroBitCount)
+    let index = area.pageOffset >> (shift - pageShift) &+ (address - area.start) >> shift
+    return allocateHuge(
+      process, policy(of: area, at: address) ?? process.policy, index: index, zeroed: zeroed,
+      owner ?? FrameOwner(.anonymous, id: UInt32(process.pid.rawValue)), wakes: wakes, reclaims: reclaims)
+  }
+
+  /// A huge page as a policy wants it, the `index`th of what it belongs to; nil where none is to be had (`vma_alloc_folio`).
+  func allocateHuge(
+    _ process: Process, _ policy: MemoryPolicy?, index: UInt64, zeroed: Bool, _ owner: FrameOwner, wakes: Bool,
+    reclaims: Bool
   ) -> FrameRange? {
     let home = home(of: process)
-    let owner = FrameOwner(.anonymous, id: UInt32(process.pid.rawValue))
     func take(_ node: NodeID, _ mask: NodeMask?, reclaims: Bool) -> FrameRange? {
       allocateHuge(process, from: node, only: mask, zeroed, owner, wakes: wakes, reclaims: reclaims)
     }
-    let policy = policy(of: area, at: address) ?? process.policy
     switch policy?.mode {
     case .interleave:
-      let shift = UInt64(hugePageSize.trailingZeroBitCount)
-      let index = area.pageOffset >> (shift - pageShift) &+ (address - area.start) >> shift
-      return take(policy?.interleaved(index) ?? home, nil, reclaims: reclaims)
+      let node = policy?.interleaved(index) ?? home
+      let frames = take(node, nil, reclaims: reclaims)
+      if let frames { physical.countInterleaved(frames.start, on: node) }
+      return frames
     case .preferredMany:
       return take(home, policy?.nodes, reclaims: false) ?? take(home, nil, reclaims: reclaims)
     case .bind where policy?.nodes.contains(home) == false: return take(home, policy?.nodes, reclaims: reclaims)
@@ -161,15 +178,21 @@ extension UserMemory {
     // SAFETY: a frame of this machine.
     let record = unsafe records[head]
     let old = unsafe record.pointee.wholeMaps
-    unsafe record.pointee.wholeMaps = UInt32(Int(old) + change)
-    if unsafe record.pointee.wholeMaps > 0 { return }
+    let new = UInt32(Int(old) + change)
+    unsafe record.pointee.wholeMaps = new
+    if unsafe !record.pointee.flags.contains(.anonymous) {
+      if (old == 0) == (new == 0) { return }
+      let mapped = framesWithoutEntry(head)
+      return count(head) {
+        $0.mapped += change * mapped
+        $0.sharedWhole += change * Int(hugeFrames)
+      }
+    }
+    if new > 0 { return }
     count(head) { $0.huge -= Int(hugeFrames) }
     // What no entry shows any more comes free when the page is split.
     guard unsafe record.pointee.flags.contains(.hasParts) else { return }
-    var unmapped = 0
-    for index in 0..<hugeFrames where unsafe records[FrameNumber(head.rawValue + index)].pointee.mapCount == 0 {
-      unmapped += 1
-    }
+    let unmapped = framesWithoutEntry(head)
     if unmapped > 0, unmapped < Int(hugeFrames) { noteUnmapped(head, unmapped) }
   }
 
@@ -196,8 +219,9 @@ extension UserMemory {
   /// The last holder of a huge page is gone.
   func freeHuge(_ head: FrameNumber) {
     forgetUnmapped(head)
-    delist(head)
     // SAFETY: frames of this machine.
+    if unsafe records[head].pointee.list == .unevictable { events.unlocked += hugeFrames }
+    delist(head)
     if unsafe records[head].pointee.flags.contains(.hasParts) {
       for index in 1..<hugeFrames { unsafe records[FrameNumber(head.rawValue + index)].pointee = PageRecord() }
     }
@@ -233,6 +257,11 @@ extension UserMemory {
       hugeEvents.splitsFailed += 1
       return false
     }
+    // SAFETY: a frame of this machine.
+    if let file = unsafe records[head].pointee.owner as? MemoryFile {
+      splitShared(head, file, mappings)
+      return true
+    }
     for mapping in mappings where mapping.entry.level > 0 { mapping.space.splitEntry(at: mapping.address) }
     forgetUnmapped(head)
     // SAFETY: frames of this machine.
@@ -261,11 +290,12 @@ extension UserMemory {
     return true
   }
 
-  /// How many huge pages of a node wait to be split, and how many frames of zeros nobody uses (`deferred_split_count`,
-  /// `shrink_huge_zero_page_count`).
+  /// How many huge pages of a node wait to be split, how many files have tails to split, wherever they lie, and how many frames of zeros nobody
+  /// uses (`deferred_split_count`, `shmem_unused_huge_count`, `shrink_huge_zero_page_count`).
   public func deferredSplits(on node: NodeID) -> Int {
     let isIdle = hugeZeroUsers == 0 && hugeZero.map { self.node(of: $0.start) == node } ?? false
-    return unmappedParts.keys.count { self.node(of: $0) == node } + (isIdle ? Int(hugeFrames) : 0)
+    return unmappedParts.keys.count { self.node(of: $0) == node } + filesWithTails.count
+      + (isIdle ? Int(hugeFrames) : 0)
   }
 
   /// Splits up to that many of them, those that wait the longest first, and gives the huge page of zeros back where nobody uses it; how many
@@ -280,6 +310,7 @@ extension UserMemory {
       if splitPage(head) { freed += parts }
     }
     splitQueue.removeAll { unmappedParts[$0] == nil }
+    freed += splitTails(left)
     if let zero = hugeZero, self.node(of: zero.start) == node { freed += shrinkHugeZero() }
     return freed
   }

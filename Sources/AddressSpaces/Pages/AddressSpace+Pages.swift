@@ -18,6 +18,13 @@ extension AddressSpace {
   func zap(_ area: Area, _ start: UInt64, _ end: UInt64) {
     counts.highestResident = max(counts.highestResident, counts.resident)
     splitEntries(cutBy: start, end)
+    takeOut(area, start, end)
+  }
+
+  /// The same where no huge page is cut. `notesUse`, `notesWrites`: that a file's page was used or written stays known.
+  func takeOut(
+    _ area: Area, _ start: UInt64, _ end: UInt64, notesUse: Bool = true, notesWrites: Bool = true
+  ) {
     var unlocked: [UserTable.Entry] = []
     var lastTable = UInt64.max
     table.clear(start, end) { address, entry in
@@ -25,6 +32,9 @@ extension AddressSpace {
         lastTable = address & ~hugeMask
         emptyTables.insert(lastTable)
       }
+      var entry = entry
+      if !notesWrites { entry.flags.remove(.dirty) }
+      if !notesUse { entry.flags.remove(.accessed) }
       if letGo(area, entry), area.flags.contains(.locked) { unlocked.append(entry) }
     }
     for entry in unlocked { memory.unlockPage(entry.frame, asPart: entry.level == 0) }
@@ -42,11 +52,16 @@ extension AddressSpace {
     }
     if entry.level > 0 {
       hugeEntries -= 1
-      table.pages.withdraw()
+      if area.isAnonymous { table.pages.withdraw() }
     }
     if memory.isZero(entry) { return false }
     if entry.level > 0 {
-      counts.anonymousResident -= memory.hugeFrames
+      if area.isAnonymous {
+        counts.anonymousResident -= memory.hugeFrames
+      } else {
+        if entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
+        countFilePage(area, by: -Int64(memory.hugeFrames))
+      }
       // SAFETY: a frame of this machine.
       let isShared = unsafe memory.records[entry.frame].pointee.references > 1
       memory.dropWhole(entry.frame)
@@ -58,7 +73,9 @@ extension AddressSpace {
       counts.anonymousResident -= 1
     } else {
       if entry.flags.contains(.dirty) { memory.markDirty(entry.frame) }
-      if entry.flags.contains(.accessed), !area.flags.contains(.sequentialRead) { memory.markAccessed(entry.frame) }
+      if entry.flags.contains(.accessed), !area.flags.contains(.sequentialRead) {
+        memory.markAccessed(memory.head(of: entry.frame))
+      }
       countFilePage(area, by: -1)
     }
     memory.countEntry(of: entry.frame, by: -1)

@@ -66,6 +66,11 @@ public final class MemoryFile: PageOwner {
   }
 
   @inline(__always) func page(_ index: UInt64) -> FrameNumber? { pages[index] }
+  /// Whether any page of the range is in memory. O(the smaller of its length and of the pages in memory).
+  func hasPage(in range: Range<UInt64>) -> Bool {
+    if pages.count < range.count { return pages.keys.contains { range.contains($0) } }
+    return range.contains { pages[$0] != nil }
+  }
   func setPage(_ index: UInt64, _ frame: FrameNumber?) {
     let was = pages[index]
     pages[index] = frame

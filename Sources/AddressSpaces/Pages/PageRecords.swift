@@ -9,7 +9,7 @@ internal import MemoryTypes
 @safe struct PageRecord {
   /// How many page-table entries show the frame by itself.
   var mapCount: UInt32 = 0
-  /// Map count, and of a huge page all of its entries, plus one while the page cache holds the frame, plus one for each who works on it
+  /// Map count, and of a huge page all of its entries, plus one while the page cache holds the page, plus one for each who works on it
   /// (`UserMemory.pin`): a page with more than the first two is neither moved nor reclaimed (`folio_expected_refs`). The frame is given
   /// back at 0.
   var references: UInt32 = 0
@@ -45,7 +45,7 @@ internal import MemoryTypes
     static var referenced: Self { Self(rawValue: 32) }
     /// Was active once (`PG_workingset`).
     static var workingSet: Self { Self(rawValue: 64) }
-    /// The head of a huge page of private memory.
+    /// The head of a transparent huge page, of private or of shared memory.
     static var huge: Self { Self(rawValue: 128) }
     /// The first frame of a page of a pool, in use.
     static var pool: Self { Self(rawValue: 512) }

@@ -50,13 +50,15 @@ extension UserMemory {
   /// free. False, with nothing changed, where somebody else holds the page: whoever works on it, or entries that are about to be made.
   public func migrate(_ frame: FrameNumber, to target: FrameNumber) -> Bool {
     settle()
-    // SAFETY: frames of this machine.
-    let record = unsafe records[frame].pointee
     guard let mappings = mappings(of: frame) else {
+      // SAFETY: a frame of this machine.
+      let record = unsafe records[frame].pointee
       events.migrationsFailed += UInt64(size(of: record))
       if record.flags.contains(.huge) { hugeEvents.migrationsFailed += 1 }
       return false
     }
+    // SAFETY: a frame of this machine.
+    let record = unsafe records[frame].pointee
     if record.flags.contains(.huge) {
       migrateHuge(record, frame, to: target, mappings)
       return true
@@ -98,8 +100,17 @@ extension UserMemory {
       to: FrameRange(start: target, count: FrameCount(hugeFrames)))
     let list = record.list
     let unmapped = unmappedParts.removeValue(forKey: head)
+    let isCached = !record.flags.contains(.anonymous)
+    let mapped = record.wholeMaps > 0 ? frames : frames - framesWithoutEntry(head)
     func countAll(_ page: FrameNumber, by sign: Int) {
       count(page) {
+        if isCached {
+          $0.shared += sign * frames
+          $0.sharedHuge += sign * frames
+          $0.mapped += sign * mapped
+          if record.wholeMaps > 0 { $0.sharedWhole += sign * frames }
+          return
+        }
         if record.wholeMaps > 0 { $0.huge += sign * frames }
         $0.unmapped += sign * (unmapped ?? 0)
       }
@@ -125,6 +136,7 @@ extension UserMemory {
       unmappedParts[target] = unmapped
       splitQueue.append(target)
     }
+    if let file = unsafe record.owner as? MemoryFile { setPages(of: file, from: record.index, to: target) }
     for mapping in mappings {
       let frame = FrameNumber(target.rawValue + mapping.entry.frame.rawValue - head.rawValue)
       mapping.space.table.replace(
@@ -169,8 +181,8 @@ extension UserMemory {
     let record = unsafe records[frame].pointee
     guard unsafe record.owner != nil else { return nil }
     let found = areasShowing(frame)
-    if record.flags.contains(.huge) { return found.count == Int(record.references) ? found : nil }
     let cached: UInt32 = record.flags.contains(.anonymous) ? 0 : 1
+    if record.flags.contains(.huge) { return found.count + Int(cached) == Int(record.references) ? found : nil }
     return found.count == record.mapCount && record.references == record.mapCount + cached ? found : nil
   }
 

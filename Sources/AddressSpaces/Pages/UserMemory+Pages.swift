@@ -127,7 +127,10 @@ extension UserMemory {
     unsafe record.pointee.mapCount = new
     if (old == 0) == (new == 0) { return }
     if unsafe !record.pointee.flags.contains(.anonymous) {
-      count(frame) { $0.mapped += change }
+      guard let head = hugeHead(of: frame) else { return count(frame) { $0.mapped += change } }
+      unsafe records[head].pointee.flags.insert(.hasParts)
+      // What an entry shows of it as a whole is mapped as it is.
+      if unsafe records[head].pointee.wholeMaps == 0 { count(head) { $0.mapped += change } }
     } else if new == 0, let head = hugeHead(of: frame), unsafe records[head].pointee.wholeMaps == 0 {
       noteUnmapped(head, 1)
     }
@@ -163,9 +166,17 @@ extension UserMemory {
 
   // MARK: Page cache
 
-  /// The page of a file, brought into memory if it is not there; nil where no frame is left. `isNew` tells whether it had to be.
-  func cachePage(_ process: Process, _ file: MemoryFile, _ index: UInt64) -> (frame: FrameNumber, isNew: Bool)? {
+  /// The page of a file, brought into memory if it is not there; nil where no frame is left. `isNew` tells whether it had to be. `area`: that
+  /// of the fault which asks for it; shared memory may get a huge page then.
+  func cachePage(_ process: Process, _ file: MemoryFile, _ index: UInt64, for area: Area? = nil) -> (
+    frame: FrameNumber, isNew: Bool
+  )? {
     if let frame = file.page(index) { return (frame, false) }
+    if file.kind == .sharedMemory, let area, isSharedHuge(area, file, index: index),
+      cacheHugePage(process, area, file, index), let frame = file.page(index)
+    {
+      return (frame, true)
+    }
     let owner = FrameOwner(.pageCache, id: UInt32(truncatingIfNeeded: file.number))
     let frame: FrameNumber?
     if file.kind == .sharedMemory {
@@ -186,6 +197,7 @@ extension UserMemory {
 
   func removeFromCache(_ file: MemoryFile, _ index: UInt64) {
     guard let frame = file.page(index) else { return }
+    if let head = hugeHead(of: frame) { return removeHuge(file, head) }
     file.setPage(index, nil)
     clearDirty(frame)
     if file.kind == .sharedMemory { count(frame) { $0.shared -= 1 } }
@@ -206,6 +218,7 @@ extension UserMemory {
         space.zap(area, start, start + (end - first) << pageShift)
       }
     }
+    splitHugePages(of: file, cutBy: range)
     for index in file.cachedIndices where range.contains(index) {
       if file.kind != .hugePages {
         removeFromCache(file, index)

@@ -61,6 +61,8 @@ public final class UserMemory {
   var unmappedParts: [FrameNumber: Int] = [:]
   /// These in the order in which they came to be so; those that are no longer are passed over.
   var splitQueue: [FrameNumber] = []
+  /// Files of shared memory whose ends lie within a huge page of theirs, as far as that was new when they came here (`shrinklist`).
+  var filesWithTails: [MemoryFile] = []
   /// Where khugepaged looks next.
   var collapseCursor: (pid: ProcessID, address: UInt64) = (ProcessID(0), 0)
   /// The pools of huge pages.
@@ -316,6 +318,7 @@ public final class UserMemory {
   private func forget(_ file: MemoryFile) {
     if file.kind == .hugePages { return dropHugeFile(file) }
     for index in file.cachedIndices { removeFromCache(file, index) }
+    filesWithTails.removeAll { $0 === file }
     diskPages -= file.disk.count
     uncommit(pages: file.promised)
     if file.kind == .regular { regularFiles.removeAll { $0 === file } }

@@ -69,6 +69,9 @@ public struct PageUse: Sendable {
   public internal(set) var huge = 0
   /// Frames of private huge pages that no entry shows: they come free when the page is split.
   public internal(set) var unmapped = 0
+  /// Frames of huge pages of shared memory (NR_SHMEM_THPS), and of those that an entry shows as a whole (NR_SHMEM_PMDMAPPED).
+  public internal(set) var sharedHuge = 0
+  public internal(set) var sharedWhole = 0
 
   public subscript(_ list: PageList) -> Int { listed[Int(list.rawValue)] }
 
@@ -79,6 +82,8 @@ public struct PageUse: Sendable {
     a.dirty += b.dirty
     a.huge += b.huge
     a.unmapped += b.unmapped
+    a.sharedHuge += b.sharedHuge
+    a.sharedWhole += b.sharedWhole
   }
 }
 
@@ -234,7 +239,9 @@ extension UserMemory {
     if frame == zeroFrame || asPart && hugeHead(of: frame) != nil { return }
     // SAFETY: a frame of this machine.
     guard unsafe records[frame].pointee.list == .unevictable else { return }
-    if areasShowing(frame).contains(where: { $0.area.flags.contains(.locked) }) { return }
+    // Areas that show parts of a huge page do not lock it.
+    let isLocked = areasShowing(frame).contains { $0.area.flags.contains(.locked) && (asPart || $0.entry.level > 0) }
+    if isLocked { return }
     relist(frame, list(for: frame, isActive: false))
     events.unlocked += unsafe UInt64(size(of: records[frame].pointee))
   }

@@ -180,7 +180,24 @@ extension UserMemory {
     }
   }
 
+  func markReferenced(_ frame: FrameNumber) {
+    // SAFETY: a frame of this machine.
+    unsafe records[frame].pointee.flags.insert(.referenced)
+  }
+
+  func forgetReference(_ frame: FrameNumber) {
+    // SAFETY: a frame of this machine.
+    unsafe records[frame].pointee.flags.remove(.referenced)
+  }
+
   // MARK: Pages that went
+
+  /// Drops a page of a file that no entry shows, if it was not written to.
+  func dropUnwritten(_ file: MemoryFile, _ index: UInt64) {
+    guard let frame = file.page(index) else { return }
+    // SAFETY: a frame of this machine.
+    if unsafe !records[frame].pointee.flags.contains(.dirty) { removeFromCache(file, index) }
+  }
 
   /// Takes a clean page that nobody maps out of its file, which remembers when (`workingset_eviction`).
   private func evict(_ file: MemoryFile, _ index: UInt64) {

@@ -45,7 +45,8 @@ extension UserMemory {
   private func count(
     huge head: FrameNumber, _ record: PageRecord, _ use: inout PageUse, _ differences: inout [String]
   ) {
-    if record.wholeMaps > 0 { use.huge += Int(hugeFrames) }
+    let file = unsafe record.owner as? MemoryFile
+    if file == nil, record.wholeMaps > 0 { use.huge += Int(hugeFrames) }
     var entries = UInt64(record.wholeMaps)
     var unmapped = 0
     for index in 0..<hugeFrames {
@@ -53,6 +54,17 @@ extension UserMemory {
       let part = unsafe records[FrameNumber(head.rawValue + index)].pointee
       entries += UInt64(part.mapCount)
       if part.mapCount == 0, record.wholeMaps == 0 { unmapped += 1 }
+      if let file, file.page(record.index + index) != FrameNumber(head.rawValue + index) {
+        differences.append("frame \(index) of huge page \(head) is not its file's")
+      }
+    }
+    if file != nil {
+      use.sharedHuge += Int(hugeFrames)
+      use.shared += Int(hugeFrames)
+      if record.wholeMaps > 0 { use.sharedWhole += Int(hugeFrames) }
+      use.mapped += Int(hugeFrames) - unmapped
+      entries += 1
+      unmapped = 0
     }
     use.unmapped += unmapped
     if entries != UInt64(record.references) {
@@ -68,7 +80,7 @@ extension UserMemory {
   }
 
   private func count(_ record: PageRecord, _ use: inout PageUse) {
-    if record.flags.contains(.anonymous) { return }
+    if !record.flags.isDisjoint(with: [.anonymous, .huge]) { return }
     if record.mapCount > 0 { use.mapped += 1 }
     if !record.flags.contains(.fileCache) { use.shared += 1 } else if record.flags.contains(.dirty) { use.dirty += 1 }
   }
@@ -81,6 +93,8 @@ extension UserMemory {
       ("mapped", found.mapped, counted.mapped), ("shared", found.shared, counted.shared),
       ("dirty", found.dirty, counted.dirty), ("huge", found.huge, counted.huge),
       ("unmapped in huge pages", found.unmapped, counted.unmapped),
+      ("shared in huge pages", found.sharedHuge, counted.sharedHuge),
+      ("shared in huge pages shown as a whole", found.sharedWhole, counted.sharedWhole),
     ]
     for (what, have, count) in all where have != count {
       differences.append("\(place): \(count) pages are counted \(what), and \(have) are")

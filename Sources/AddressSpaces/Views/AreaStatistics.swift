@@ -20,6 +20,7 @@ public struct AreaStatistics: Sendable {
   var anonymous: UInt64 = 0
   var lazilyFree: UInt64 = 0
   var anonymousHuge: UInt64 = 0
+  var sharedHuge: UInt64 = 0
   var sharedPool: UInt64 = 0
   var privatePool: UInt64 = 0
   /// Pages by node.
@@ -50,7 +51,7 @@ public struct AreaStatistics: Sendable {
       ("Shared_Clean", kb(sharedClean)), ("Shared_Dirty", kb(sharedDirty)), ("Private_Clean", kb(privateClean)),
       ("Private_Dirty", kb(privateDirty)), ("Referenced", kb(referenced)), ("Anonymous", kb(anonymous)),
       ("LazyFree", kb(lazilyFree)),
-      ("AnonHugePages", kb(anonymousHuge)), ("ShmemPmdMapped", 0), ("FilePmdMapped", 0),
+      ("AnonHugePages", kb(anonymousHuge)), ("ShmemPmdMapped", kb(sharedHuge)), ("FilePmdMapped", 0),
       ("Shared_Hugetlb", kb(sharedPool)),
       ("Private_Hugetlb", kb(privatePool)),
       ("Swap", 0), ("SwapPss", 0), ("Locked", share(proportionalLocked)),
@@ -71,6 +72,8 @@ extension AreaStatistics {
       anonymous += size
       anonymousPages += pages
       if pages > 1 { anonymousHuge += size }
+    } else if pages > 1 {
+      sharedHuge += size
     }
     if entry.flags.contains(.accessed) { referenced += size }
     if dirty { dirtyPages += pages }

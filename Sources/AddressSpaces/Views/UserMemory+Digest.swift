@@ -38,6 +38,7 @@ extension UserMemory {
     digest.add(Int(collapseCursor.pid.rawValue))
     for (head, parts) in unmappedParts.sorted(by: { $0.key < $1.key }) { digest.add([head.rawValue, UInt64(parts)]) }
     digest.add(splitQueue.map(\.rawValue))
+    digest.add(filesWithTails.map(\.number))
     hugePools.addState(to: &digest)
   }
 

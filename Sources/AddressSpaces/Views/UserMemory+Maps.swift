@@ -160,7 +160,8 @@ extension UserMemory {
     // SAFETY: a frame of this machine.
     let record = unsafe records[head(of: entry.frame)].pointee
     if !record.flags.contains(.anonymous) { bits |= 1 << 61 }
-    if mapCount(of: entry.frame) == 1 { bits |= 1 << 56 }
+    // Of a huge page as a whole its first frame tells (`pagemap_pmd_range`).
+    if mapCount(of: entry.level > 0 ? head(of: entry.frame) : entry.frame) == 1 { bits |= 1 << 56 }
     return bits
   }
 }

@@ -10,8 +10,8 @@ final class MachineMover: FrameMover, @unchecked Sendable {
   init(_ machine: Machine) { self.machine = machine }
 
   func split(_ allocation: Allocation) -> Bool {
-    allocation.owner.kind == .anonymous && allocation.range.count > FrameCount(1) && machine.isBooted
-      && machine.users.splitPage(allocation.range.start)
+    (allocation.owner.kind == .anonymous || allocation.owner.kind == .pageCache)
+      && allocation.range.count > FrameCount(1) && machine.isBooted && machine.users.splitPage(allocation.range.start)
   }
 
   func move(_ allocation: Allocation, to target: FrameRange) -> Bool {

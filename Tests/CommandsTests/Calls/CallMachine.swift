@@ -11,10 +11,10 @@ struct CallMachine {
   private let frames: TableFrames
   private let physical: PhysicalMemory
 
-  /// `hugePages`: when processes get transparent huge pages.
+  /// `hugePages`, `sharedHugePages`: when private and when shared memory gets transparent huge pages.
   init(
     _ name: String = "four-node", profile: Profile = .linux, wx: Bool = false, format: PageFormat? = nil,
-    hugePages: HugePageSettings.Enabled = .never
+    hugePages: HugePageSettings.Enabled = .never, sharedHugePages: HugePageSettings.Shared = .never
   ) throws {
     var description = MachineDescription.preset(named: name)!
     description.settings.profile = profile
@@ -27,6 +27,7 @@ struct CallMachine {
       homeNodes: Dictionary(uniqueKeysWithValues: description.cpus.map { ($0.id, $0.node) }))
     memory = try UserMemory(physical: physical, kernelTable: kernel, settings: settings)
     memory.transparent.enabled = hugePages
+    memory.transparent.shared = sharedHugePages
     try memory.spawn(name: "init")
   }
 

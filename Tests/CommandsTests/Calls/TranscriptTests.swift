@@ -14,6 +14,10 @@ import Translation
   static let hugePageFixtures = [
     "thp-fault", "thp-split", "thp-fork", "thp-collapse", "thp-numa", "thp-bind", "thp-random-1", "thp-random-2",
   ]
+  /// The first again with huge pages of shared memory (shmem_enabled: always).
+  static let sharedHugePageFixtures = [
+    "shmem-fault", "shmem-split", "shmem-fork", "shmem-collapse",
+  ]
   /// The same with pools of huge pages.
   static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over"]
   /// All of the oracle's, where it is at hand.
@@ -53,6 +57,26 @@ import Translation
     #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
     for pid in machine.memory.pids { machine.memory.exit(machine.memory.process(pid)!) }
     #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+  }
+
+  @Test(arguments: [PageFormat.x86_64, .aarch64_4k, .sv39], sharedHugePageFixtures)
+  func reproducesSharedHugePages(_ format: PageFormat, _ name: String) throws {
+    try reproduceSharedHugePages(format, name, .always)
+  }
+
+  /// With shmem_enabled set to advise.
+  @Test func reproducesAdvisedSharedHugePages() throws { try reproduceSharedHugePages(nil, "shmem-advise", .advise) }
+
+  private func reproduceSharedHugePages(_ format: PageFormat?, _ name: String, _ setting: HugePageSettings.Shared)
+    throws
+  {
+    let machine = try CallMachine(format: format, sharedHugePages: setting)
+    try compare(Self.fixtureFolder + "/" + name, machine)
+    #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+    for pid in machine.memory.pids { machine.memory.exit(machine.memory.process(pid)!) }
+    #expect(machine.memory.verify().isEmpty && machine.differences.isEmpty)
+    let use = machine.memory.pageUse(of: NodeID(0))
+    #expect(use.shared == 0 && use.sharedHuge == 0 && use.sharedWhole == 0 && use.mapped == 0)
   }
 
   /// Mappings of huge pages, out of a pool of eight of 2 MiB, or of two with two to be made.
