@@ -80,7 +80,7 @@ extension UserMemory {
     if end < start { throw .invalid }
     if end == start { return }
     let policy = try MemoryPolicy.make(mode, modeFlags, asked: asked, withMemory: nodesWithMemory)
-    let misplaced = try findMisplaced(space, start, end, asked, flags, allowsHoles: policy == nil)
+    let (misplaced, hasUnmovable) = try findMisplaced(space, start, end, asked, flags, allowsHoles: policy == nil)
 
     var previous: Area?
     var next = space.areas.first(endingAbove: start)
@@ -99,12 +99,13 @@ extension UserMemory {
       next = space.areas.first(endingAbove: oldEnd)
     }
     var failed = 0
-    for (address, frame) in misplaced {
+    for (address, frame, owner, pageIndex) in misplaced {
+      // SAFETY: a frame of this machine.
+      let record = unsafe records[frame].pointee
       // The frame found for a page before this one may have moved this one, or reclaimed it.
-      // A large page lies where the first area from `start` on that shows a part of it wants it (`new_page`, `page_address_in_vma`).
-      guard let area = space.areas.area(at: max(address, start)), space.table.entry(at: address)?.frame == frame else {
-        continue
-      }
+      guard unsafe record.owner === owner, record.index == pageIndex,
+        let (area, address) = place(of: owner, pageIndex, size(of: record), shownAt: address, in: space, from: start)
+      else { continue }
       let index = area.pageIndex(at: address, shift: pageShift)
       if area.flags.contains(.hugeTLB) {
         let nodes = nodesForHugePage(process, area, address, format.pageSize(level: area.pageLevel))
@@ -114,14 +115,33 @@ extension UserMemory {
       let moved = migrate(frame) { isHuge in
         isHuge
           ? allocateHuge(
-            process, area, max(address, area.start), zeroed: false, wakes: true, reclaims: true, owner: owner(of: frame)
-          )?
-          .start
-          : allocate(process, self.policy(of: area, at: address), index: index, zeroed: false, owner: owner(of: frame))
+            process, area, address, zeroed: false, wakes: true, reclaims: true, owner: self.owner(of: frame))?.start
+          : allocate(
+            process, self.policy(of: area, at: address), index: index, zeroed: false, owner: self.owner(of: frame))
       }
       if !moved { failed += 1 }
     }
-    if failed > 0, flags.contains(.strict) { throw .io }
+    if hasUnmovable || failed > 0 && flags.contains(.strict) { throw .io }
+  }
+
+  /// Where a page that is about to move wants to lie: by the first area from `start` on that has room for a part of it (`new_page`,
+  /// `page_address_in_vma`). Of a file's page no entry need be left there; of private memory it is the area at the page's address.
+  private func place(
+    of owner: PageOwner?, _ index: UInt64, _ size: Int, shownAt address: UInt64, in space: AddressSpace,
+    from start: UInt64
+  ) -> (Area, UInt64)? {
+    guard let file = owner as? MemoryFile, file.kind == .sharedMemory else {
+      return space.areas.area(at: max(address, start)).map { ($0, max(address, $0.start)) }
+    }
+    var next = space.areas.first(endingAbove: start)
+    while let area = next {
+      let first = max(index, area.pageOffset)
+      if area.file === file, first < index + UInt64(size), first - area.pageOffset < space.pages(area) {
+        return (area, area.start + (first - area.pageOffset) << pageShift)
+      }
+      next = space.areas.after(area)
+    }
+    return nil
   }
 
   /// `vma_replace_policy`: shared memory keeps its policies with the file.
@@ -132,17 +152,25 @@ extension UserMemory {
     area.policy = policy
   }
 
-  /// `queue_pages_range`: the pages in the range that do not lie on `mask`'s nodes. EFAULT where there are holes, EIO where STRICT alone finds
-  /// such a page.
+  /// `queue_pages_range`: the pages in the range that do not lie on `mask`'s nodes, each where it was met first and with what it is a page of,
+  /// and whether STRICT met one again that is to be moved already, which Linux takes for one that cannot be. EFAULT where there are holes, unless
+  /// such a page was met before; EIO where STRICT alone finds a page.
   private func findMisplaced(
     _ space: AddressSpace, _ start: UInt64, _ end: UInt64, _ mask: NodeMask, _ flags: MoveFlags, allowsHoles: Bool
-  ) throws(CallError) -> [(address: UInt64, frame: FrameNumber)] {
-    var result: [(UInt64, FrameNumber)] = []
+  ) throws(CallError) -> (
+    pages: [(address: UInt64, frame: FrameNumber, owner: PageOwner?, index: UInt64)], hasUnmovable: Bool
+  ) {
+    var result: [(UInt64, FrameNumber, PageOwner?, UInt64)] = []
+    var seen: Set<FrameNumber> = []
+    var hasUnmovable = false
     guard var area = space.areas.first(overlapping: start, end) else { throw .badAddress }
     if !allowsHoles, start < area.start { throw .badAddress }
     while true {
       let next = space.areas.after(area)
-      if !allowsHoles, area.end < end, next?.start != area.end { throw .badAddress }
+      if !allowsHoles, area.end < end, next?.start != area.end {
+        if hasUnmovable { return (result, true) }
+        throw .badAddress
+      }
       if !flags.isEmpty {
         var strictlyMisplaced = false
         space.table.forEach(max(start, area.start), min(end, area.end)) { address, entry in
@@ -151,13 +179,19 @@ extension UserMemory {
             strictlyMisplaced = true
             return
           }
-          if flags.contains(.moveAll) || mapCount(of: head(of: entry.frame)) == 1 {
-            result.append((address, entry.frame))
+          let page = poolHead(entry) ?? head(of: entry.frame)
+          guard flags.contains(.moveAll) || mapCount(of: page) == 1 else { return }
+          if !seen.insert(page).inserted {
+            if flags.contains(.strict) { hasUnmovable = true }
+            return
           }
+          // SAFETY: a frame of this machine.
+          let record = unsafe records[page].pointee
+          unsafe result.append((address, page, record.owner, record.index))
         }
         if strictlyMisplaced { throw .io }
       }
-      guard let next, next.start < end else { return result }
+      guard let next, next.start < end else { return (result, hasUnmovable) }
       area = next
     }
   }

@@ -57,6 +57,8 @@ extension UserMemory {
       if record.flags.contains(.huge) { hugeEvents.migrationsFailed += 1 }
       return false
     }
+    // What entries know of writes the page knows from now on (`try_to_migrate_one`).
+    if mappings.contains(where: { $0.entry.flags.contains(.dirty) }) { markDirty(frame) }
     // SAFETY: a frame of this machine.
     let record = unsafe records[frame].pointee
     if record.flags.contains(.huge) {

@@ -16,7 +16,7 @@ import Translation
   ]
   /// The first again with huge pages of shared memory (shmem_enabled: always).
   static let sharedHugePageFixtures = [
-    "shmem-fault", "shmem-split", "shmem-fork", "shmem-collapse",
+    "shmem-fault", "shmem-split", "shmem-fork", "shmem-collapse", "shmem-numa", "shmem-random-1", "shmem-random-2",
   ]
   /// The same with pools of huge pages.
   static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over"]
