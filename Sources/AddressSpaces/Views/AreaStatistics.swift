@@ -143,7 +143,6 @@ extension UserMemory {
     let record = unsafe records[entry.frame].pointee
     let size = format.pageSize(level: entry.level).rawValue
     if forSmaps {
-      if !entry.flags.contains(.present) { return }
       if record.wholeMaps >= 2 { sum.sharedPool += size } else { sum.privatePool += size }
       return
     }

@@ -19,7 +19,7 @@ import Translation
     "shmem-fault", "shmem-split", "shmem-fork", "shmem-collapse", "shmem-numa", "shmem-random-1", "shmem-random-2",
   ]
   /// The same with pools of huge pages.
-  static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over"]
+  static let hugePoolFixtures = ["hugetlb-basic", "hugetlb-reserve", "hugetlb-numa", "hugetlb-over", "hugetlb-smaps"]
   /// All of the oracle's, where it is at hand.
   static let oracle: [String] = (try? names(in: oracleFolder)) ?? []
   static let fixtureFolder = folder(above: #filePath, 2) + "/Fixtures/calls"
