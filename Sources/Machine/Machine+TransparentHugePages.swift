@@ -65,3 +65,15 @@ final class HugePageShrinker: Shrinker {
   func count(on node: NodeID) -> Int { machine.users.deferredSplits(on: node) }
   func scan(on node: NodeID, _ objects: Int) -> Int { machine.users.splitDeferred(on: node, objects) }
 }
+
+/// Files of shared memory that end within a huge page: what lies behind their ends comes free when that is split, wherever it lies
+/// (`shmem_unused_huge_scan`). Entries go with it, so that nothing is done in the middle of a change to a table.
+final class SharedTailShrinker: Shrinker {
+  /// SAFETY: the machine holds this.
+  private unowned let machine: Machine
+
+  init(_ machine: Machine) { self.machine = machine }
+
+  func count(on node: NodeID) -> Int { machine.mayUnmap ? machine.users.sharedTails : 0 }
+  func scan(on node: NodeID, _ objects: Int) -> Int { machine.users.splitTails(objects) }
+}

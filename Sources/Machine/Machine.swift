@@ -36,6 +36,8 @@ public final class Machine: @unchecked Sendable {
   /// By name.
   var files: [String: MemoryFile] = [:]
   var shrinkers: [any Shrinker] = []
+  /// Whether reclaim may take entries out: not for the frame of a table.
+  var mayUnmap = true
   var reclaimCounts = MachineReclaimCounts()
   /// What waits for `endLine`.
   var background = BackgroundWork()
@@ -60,7 +62,7 @@ public final class Machine: @unchecked Sendable {
     fillHugePools()
     memory.setMover(MachineMover(self))
     memory.setReclaimer(MachineReclaimer(self))
-    register(HugePageShrinker(self))
+    shrinkers = ownShrinkers
   }
 
   deinit { booted?.users.end() }
@@ -121,7 +123,7 @@ public final class Machine: @unchecked Sendable {
     onlinePolicy = .offline
     compaction = Compaction()
     files = [:]
-    shrinkers = [HugePageShrinker(self)]
+    shrinkers = ownShrinkers
     reclaimCounts = MachineReclaimCounts()
     background = BackgroundWork()
     sysctls = SysctlValues()

@@ -290,12 +290,11 @@ extension UserMemory {
     return true
   }
 
-  /// How many huge pages of a node wait to be split, how many files have tails to split, wherever they lie, and how many frames of zeros nobody
-  /// uses (`deferred_split_count`, `shmem_unused_huge_count`, `shrink_huge_zero_page_count`).
+  /// How many huge pages of a node wait to be split, and how many frames of zeros nobody uses (`deferred_split_count`,
+  /// `shrink_huge_zero_page_count`).
   public func deferredSplits(on node: NodeID) -> Int {
     let isIdle = hugeZeroUsers == 0 && hugeZero.map { self.node(of: $0.start) == node } ?? false
-    return unmappedParts.keys.count { self.node(of: $0) == node } + filesWithTails.count
-      + (isIdle ? Int(hugeFrames) : 0)
+    return unmappedParts.keys.count { self.node(of: $0) == node } + (isIdle ? Int(hugeFrames) : 0)
   }
 
   /// Splits up to that many of them, those that wait the longest first, and gives the huge page of zeros back where nobody uses it; how many
@@ -310,7 +309,6 @@ extension UserMemory {
       if splitPage(head) { freed += parts }
     }
     splitQueue.removeAll { unmappedParts[$0] == nil }
-    freed += splitTails(left)
     if let zero = hugeZero, self.node(of: zero.start) == node { freed += shrinkHugeZero() }
     return freed
   }

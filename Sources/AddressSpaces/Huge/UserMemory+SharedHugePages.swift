@@ -114,9 +114,12 @@ extension UserMemory {
     mapping.space.takeOut(mapping.area, mapping.address, mapping.address + 1 << pageShift, notesUse: false)
   }
 
+  /// How many files of shared memory may end within a huge page of theirs (`shmem_unused_huge_count`).
+  public var sharedTails: Int { filesWithTails.count }
+
   /// Splits the last huge pages of up to that many files, where the files end within them; how many frames came free
   /// (`shmem_unused_huge_shrink`).
-  func splitTails(_ files: Int) -> Int {
+  public func splitTails(_ files: Int) -> Int {
     var freed = 0
     for file in filesWithTails.prefix(files) {
       let index = file.size >> pageShift & ~(hugeFrames - 1)

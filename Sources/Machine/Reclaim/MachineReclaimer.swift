@@ -70,6 +70,8 @@ struct BackgroundWork {
 }
 
 extension Machine {
+  var ownShrinkers: [any Shrinker] { [HugePageShrinker(self), SharedTailShrinker(self)] }
+
   /// Makes a cache known to reclaim; held until the machine is reset.
   public func register(_ shrinker: any Shrinker) { shrinkers.append(shrinker) }
 
@@ -167,12 +169,13 @@ extension Machine {
     let count = Int(request.count.rawValue)
     // As many as one cluster, or, for several in a row, as much as compaction needs to put them together (`compact_gap`).
     let wanted = max(32, count > 1 ? 2 * count : 0)
+    // In the middle of a change to a table no other entry may go: its table might.
+    mayUnmap = request.owner.kind != .pageTable
+    defer { mayUnmap = true }
     var freed = 0
     for node in nodes where freed < wanted {
       let order = UserMemory.ReclaimOrder(
-        node: node, highest: highest, wanted: wanted - freed, isKswapd: false,
-        // In the middle of a change to a table no other entry may go: its table might.
-        mayUnmap: request.owner.kind != .pageTable)
+        node: node, highest: highest, wanted: wanted - freed, isKswapd: false, mayUnmap: mayUnmap)
       let pages = users.reclaim(order)
       if pages > 0 { reclaimCounts.failures[node] = nil }
       freed += pages

@@ -134,6 +134,21 @@ import Topology
     #expect(small.users.hugeEvents.splits == 1)
   }
 
+  /// Where a table needs a frame no entry is taken out meanwhile, but before anybody is killed for it.
+  @Test func splitsForTablesOnceTheyAreLeftAlone() throws {
+    let (small, process) = try small([32])
+    try map(small, process, bytes: 3 << 20)
+    #expect(small.fill(process, Self.address, pages: 768))
+    let other = try small.users.spawn(name: "other")
+    let page = try small.map(other, pages: 1)
+    while (try? small.machine.memory.allocate(FrameRequest(owner: FrameOwner(.pageTable)))) != nil {}
+    #expect(small.users.hugeEvents.splits == 0)
+    #expect(read(small, other, page))
+    #expect(small.users.hugeEvents.splits == 1 && small.users.events.outOfMemoryKills == 0)
+    #expect(small.machine.verify().isEmpty)
+    #expect(small.damaged(process, Self.address, pages: 512) == 0)
+  }
+
   @Test func takesOneFrameOfAHugePageOutOfService() throws {
     let (small, process) = try small()
     try map(small, process, bytes: 2 << 20)
