@@ -137,7 +137,7 @@ extension AddressSpace {
     // Shared memory goes page by page.
     guard pagesOut, let file = area.file, memory.splitPage(head) else { return }
     let first = area.pageIndex(at: start, shift: pageShift)
-    for index in first..<first + memory.hugeFrames { memory.dropUnwritten(file, index) }
+    for index in first..<first + memory.hugeFrames { memory.pageOut(file, index) }
   }
 
   private func agePages(_ area: Area, _ start: UInt64, _ end: UInt64, pagesOut: Bool) {
@@ -160,7 +160,7 @@ extension AddressSpace {
         if flags.contains(.lazilyFree), !isDirty { zap(area, address, address + pageSize) }
       } else if let file = area.file {
         zap(area, address, address + pageSize)
-        memory.dropUnwritten(file, area.pageIndex(at: address, shift: pageShift))
+        memory.pageOut(file, area.pageIndex(at: address, shift: pageShift))
       }
     }
   }

@@ -192,11 +192,16 @@ extension UserMemory {
 
   // MARK: Pages that went
 
-  /// Drops a page of a file that no entry shows, if it was not written to.
-  func dropUnwritten(_ file: MemoryFile, _ index: UInt64) {
+  /// Drops a page of a file that nobody else shows, or keeps it among the active ones where it was written to and has to stay
+  /// (`shrink_folio_list`'s `activate_locked`).
+  func pageOut(_ file: MemoryFile, _ index: UInt64) {
     guard let frame = file.page(index) else { return }
     // SAFETY: a frame of this machine.
-    if unsafe !records[frame].pointee.flags.contains(.dirty) { removeFromCache(file, index) }
+    let record = unsafe records[frame].pointee
+    if !record.flags.contains(.dirty) { return removeFromCache(file, index) }
+    if record.list == .unevictable { return }
+    relist(frame, list(for: frame, isActive: true))
+    reclaimCounts.activated += 1
   }
 
   /// Takes a clean page that nobody maps out of its file, which remembers when (`workingset_eviction`).

@@ -263,6 +263,21 @@ import Topology
     #expect(small.machine.verify().isEmpty)
   }
 
+  /// MADV_PAGEOUT takes them apart; what was not written goes, and the rest has no place to go to, and counts as in use.
+  @Test func pagesOutFrameByFrame() throws {
+    let (small, process) = try small()
+    try map(small, process, bytes: 4 << 20)
+    #expect(small.fill(process, Self.address, pages: 512))
+    #expect(read(small, process, Self.address + 2 << 20))
+    try small.users.madvise(process, Self.address, 4 << 20, advice: 21)
+    #expect(small.users.hugeEvents.splits == 2 && small.users.hugeEvents.entrySplits == 2)
+    #expect(Counted(small) == Counted(512, huge: 0, whole: 0, mapped: 0))
+    #expect(small.machine.usage().node[.nrActiveAnon] == 512)
+    #expect(small.damaged(process, Self.address, pages: 512) == 0)
+    #expect(!small.users.numaMaps(process).contains(" active="))
+    #expect(small.machine.verify().isEmpty)
+  }
+
   /// Locks are of entries that show all of a page.
   @Test func locksThemAsAWhole() throws {
     let (small, process) = try small()
