@@ -160,4 +160,36 @@ import Topology
     }
     #expect(try served.text(path) == "2097152\n")
   }
+
+  /// `alloc_pages` goes by the policy of who asks, for page tables as well.
+  @Test func pageTablesLieWhereThePolicySays() throws {
+    let served = try Served()
+    func tables() throws -> [UInt64] {
+      try (0..<4).map { node in
+        let text = try served.text("sys/devices/system/node/node\(node)/meminfo")
+        let line = try #require(text.lines.first { $0.contains(" PageTables:") })
+        return try #require(UInt64(line.split(separator: " ")[3]))
+      }
+    }
+    func grown(_ lines: String...) throws -> [UInt64] {
+      let before = try tables()
+      for line in lines { _ = try served.command("[pid 1] " + line) }
+      return try zip(tables(), before).map { $0 - $1 }
+    }
+    _ = try served.command(
+      "[pid 1] mmap(0x100000000, 1073741824, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)")
+    // A table of base pages, and the one above it.
+    #expect(
+      try grown("set_mempolicy(MPOL_BIND, [0x4], 64)", "store(0x100000000, \"a\")") == [0, 0, 8, 0])
+    #expect(
+      try grown("set_mempolicy(MPOL_PREFERRED, [0x8], 64)", "store(0x100200000, \"a\")") == [0, 0, 0, 4])
+    #expect(
+      try grown(
+        "set_mempolicy(MPOL_INTERLEAVE, [0x6], 64)", "store(0x100400000, \"a\")", "store(0x100600000, \"a\")",
+        "store(0x100800000, \"a\")") == [0, 8, 4, 0])
+    // The child's lie where its parent's policy says: all that the parent has of the window, and what leads there.
+    let forked = try grown("fork()")
+    #expect(forked[0] == 0 && forked[3] == 0 && forked[1] + forked[2] >= 28, "\(forked)")
+    #expect(try grown("set_mempolicy(MPOL_DEFAULT, NULL, 0)", "store(0x100a00000, \"a\")") == [4, 0, 0, 0])
+  }
 }

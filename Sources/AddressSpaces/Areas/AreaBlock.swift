@@ -75,7 +75,7 @@
     let (from, to) = unsafe (place(slot), other.place(target))
     unsafe to[16] = from[16]
     unsafe other.setBounds(target, from[8], from[0])
-    unsafe setBounds(slot, SortedKeys.none, SortedKeys.none)
+    setBounds(slot, SortedKeys.none, SortedKeys.none)
   }
 
   func insert(_ area: Area, at slot: Int) {

@@ -75,7 +75,7 @@ struct SortedKeys {
   @inline(__always) func count(atOrBelow address: UInt64) -> Int {
     // SAFETY: a node has 16 words on each of the levels.
     unsafe words.withUnsafeBufferPointer { words in
-      var level = unsafe words.baseAddress!
+      var level = words.baseAddress!
       var (index, size) = (0, Self.branches)
       for _ in 0..<depth {
         index = unsafe index &<< 4 | Self.count(atOrBelow: address, level + index &<< 4, steps: 4)

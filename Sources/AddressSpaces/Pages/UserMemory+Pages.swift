@@ -1,22 +1,23 @@
-internal import MemoryTypes
+public import MemoryTypes
 internal import PhysicalMemory
-internal import Translation
+public import Translation
 
 /// Frames for pages: where they come from, who holds them, and when they go back.
 extension UserMemory {
   func address(_ frame: FrameNumber) -> PhysicalAddress { physical.frameSize.address(of: frame) }
 
-  /// A frame as `policy` (nil: the process's, then local) wants it, for page `index` of what it belongs to; nil where none is left
-  /// (`vma_alloc_folio`).
+  /// A frame as `policy` (nil: the process's, then local) wants it; nil where none is left. Interleaving goes by `index`, that of the page in
+  /// what it belongs to (`vma_alloc_folio`), or where that is nil by turns (`alloc_pages`).
   func allocate(
-    _ process: Process, _ policy: MemoryPolicy?, index: UInt64, zeroed: Bool, owner: FrameOwner
+    _ process: Process, _ policy: MemoryPolicy?, index: UInt64?, zeroed: Bool, owner: FrameOwner
   ) -> FrameNumber? {
     guard let policy = policy ?? process.policy else { return allocate(process, from: nil, only: nil, zeroed, owner) }
     switch policy.mode {
     case .default, .local: return allocate(process, from: nil, only: nil, zeroed, owner)
     case .preferred: return allocate(process, from: policy.nodes.first, only: nil, zeroed, owner)
     case .interleave:
-      return allocate(process, interleavedOn: policy.interleaved(index) ?? home(of: process), zeroed, owner)
+      let node = if let index { policy.interleaved(index) } else { takeTurn(process, policy) }
+      return allocate(process, interleavedOn: node ?? home(of: process), zeroed, owner)
     case .bind: return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
     case .preferredMany:
       return allocate(process, from: nil, only: policy.nodes, zeroed, owner)
@@ -24,11 +25,19 @@ extension UserMemory {
     }
   }
 
+  /// `interleave_nodes`.
+  private func takeTurn(_ process: Process, _ policy: MemoryPolicy) -> NodeID? {
+    guard let node = policy.nodes.next(behind: process.lastInterleaved) else { return nil }
+    process.lastInterleaved = node.rawValue
+    return node
+  }
+
   /// From `node` (nil: that of the process's CPU) or, as its fallback order goes, another; from those in `mask` alone where there is one.
   func allocate(_ process: Process, from node: NodeID?, only mask: NodeMask?, _ zeroed: Bool, _ owner: FrameOwner)
     -> FrameNumber?
   {
-    var request = FrameRequest(cpu: process.cpu, node: node, mobility: .movable, zeroed: zeroed, owner: owner)
+    let mobility: Mobility = owner.kind == .pageTable ? .unmovable : .movable
+    var request = FrameRequest(cpu: process.cpu, node: node, mobility: mobility, zeroed: zeroed, owner: owner)
     guard let mask else {
       if let range = try? physical.allocate(request) { return range.start }
       refusedNodes = nil
@@ -80,7 +89,7 @@ extension UserMemory {
     let list = PageList.inactiveAnonymous
     let slot = Int(list.rawValue)
     let link = frame.rawValue + 1
-    let node = lists.place(Int(place.node.rawValue))
+    let node = unsafe lists.place(Int(place.node.rawValue))
     let old = unsafe node.pointee.heads[slot]
     // SAFETY: frames of this machine: those on lists are.
     let record = unsafe records[frame]
@@ -182,13 +191,8 @@ extension UserMemory {
     if file.kind == .sharedMemory {
       // `shmem_pseudo_vma_init`: interleaving is shifted by the file's number.
       frame = allocate(process, file.policy(of: index), index: index &+ file.number, zeroed: true, owner: owner)
-    } else if let policy = process.policy, policy.mode == .interleave,
-      let node = policy.nodes.next(behind: process.lastInterleaved)
-    {
-      process.lastInterleaved = node.rawValue
-      frame = allocate(process, interleavedOn: node, true, owner)
     } else {
-      frame = allocate(process, nil, index: index, zeroed: true, owner: owner)
+      frame = allocate(process, nil, index: nil, zeroed: true, owner: owner)
     }
     guard let frame else { return nil }
     enterCache(file, index, frame)
@@ -238,5 +242,21 @@ extension UserMemory {
     let filePages = (file.size + (1 << pageShift) - 1) >> pageShift
     let last = min(area.pageIndex(at: end, shift: pageShift), filePages, index + max(1, (128 << 10) >> pageShift))
     while index < last, cachePage(process, file, index) != nil { index += 1 }
+  }
+}
+
+/// A process's tables lie where its policy says, as all does that the kernel allocates on its behalf (`alloc_pages`).
+extension UserMemory: TablePlacement {
+  private func maker(ofTables owner: UInt32) -> Process? {
+    forking ?? processes[ProcessID(Int32(truncatingIfNeeded: owner))]
+  }
+
+  public func placesTables(of owner: UInt32) -> Bool { maker(ofTables: owner)?.policy != nil }
+
+  public func placeTable(of owner: UInt32, zeroed: Bool) throws(MemoryError) -> FrameNumber {
+    let owned = FrameOwner(.pageTable, id: owner)
+    guard let maker = maker(ofTables: owner), let frame = allocate(maker, nil, index: nil, zeroed: zeroed, owner: owned)
+    else { throw .outOfMemory(count: FrameCount(1)) }
+    return frame
   }
 }

@@ -19,6 +19,10 @@ extension UserMemory {
   /// `ranOut`: it was frames that were missing, not what may be promised.
   private func fork(_ parent: Process, ranOut: inout Bool) throws(CallError) -> Process {
     currentCPU = parent.cpu
+    forking = parent
+    defer { forking = nil }
+    // As it is before the child's tables take turns of the parent's (`dup_task_struct`).
+    let lastInterleaved = parent.lastInterleaved
     let pid = nextPID
     guard let stack = try? makeKernelStack(parent.cpu) else {
       ranOut = true
@@ -36,7 +40,7 @@ extension UserMemory {
       pid: pid, parent: parent.pid, name: parent.name, space: space, kernelStack: stack, cpu: parent.cpu,
       allowedCPUs: parent.allowedCPUs)
     child.policy = parent.policy
-    child.lastInterleaved = parent.lastInterleaved
+    child.lastInterleaved = lastInterleaved
     child.oomScoreAdjustment = parent.oomScoreAdjustment
     do throws(CallError) {
       try copyAreas(of: parent.space, to: space, child, ranOut: &ranOut)

@@ -79,6 +79,8 @@ public final class UserMemory {
   @safe @exclusivity(unchecked) var currentCPU = CPUID(0)
   /// The nodes to which the request that was refused last was confined by a policy; nil where it was not.
   @safe @exclusivity(unchecked) var refusedNodes: NodeMask?
+  /// Who is making a space for another process, which is not among `processes` yet.
+  var forking: Process?
   /// What needs memory that is not there ends itself, not who holds the most (`oom_kill_allocating_task`).
   public var killsAllocatingTask = false
   /// See `takeKillMessages`.
@@ -141,6 +143,7 @@ public final class UserMemory {
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
     lastFileNumber = Self.firstFileNumber - 1
     physicalFile.users = 1
+    kernelTable.frames.placement = self
     followMemory()
     processLimit = min(max(totalPages / (8 * kernelStackPages), 20), 0x3fff_ffff) / 2
   }

@@ -2,7 +2,7 @@ public import MemoryTypes
 public import PhysicalMemory
 
 extension TableFrames {
-  /// The page-table frames of a machine: taken from the node of the CPU that asks, the nearest with room behind it, and
+  /// The page-table frames of a machine: where `placement` has no say taken from the node of the CPU that asks, the nearest with room behind it, and
   /// counted as `pageTable` frames of the space. Throws `hostRefusedMapping`.
   public convenience init(_ memory: PhysicalMemory) throws(MemoryError) {
     // SAFETY: the source keeps the memory, and this keeps the source.

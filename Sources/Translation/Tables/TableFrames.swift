@@ -17,6 +17,14 @@ public protocol TableSource: AnyObject {
   func read(at address: PhysicalAddress) -> UInt64
 }
 
+/// Who may have a say in where tables lie.
+public protocol TablePlacement: AnyObject {
+  /// Whether it has one in where tables of space `owner` lie that are made now.
+  func placesTables(of owner: UInt32) -> Bool
+  /// A frame for one where it has. Throws `outOfMemory`.
+  func placeTable(of owner: UInt32, zeroed: Bool) throws(MemoryError) -> FrameNumber
+}
+
 /// The frames that hold page tables, and for each how many of its entries are in use: one for the whole machine.
 ///
 /// Entries are read and written where they lie in the emulated memory. What the hardware's formats leave no room for
@@ -34,6 +42,8 @@ public protocol TableSource: AnyObject {
   @usableFromInline let records: UnsafeMutablePointer<UInt64>
   private let source: any TableSource
   private let keeper: AnyObject?
+  /// Asked before the source is.
+  public weak var placement: (any TablePlacement)?
   /// Tables that are in use now, those that wait for a flush included.
   @safe @exclusivity(unchecked) public private(set) var tablesInUse = 0
 
@@ -79,7 +89,12 @@ public protocol TableSource: AnyObject {
 
   /// The same, or a table of anything, which nothing may lead to before all of it is written.
   func allocate(owner: UInt32, cpu: CPUID, zeroed: Bool) throws(MemoryError) -> UInt64 {
-    let frame = try source.allocateTable(owner: owner, cpu: cpu, zeroed: zeroed).rawValue
+    let frame =
+      if let placement, placement.placesTables(of: owner) {
+        try placement.placeTable(of: owner, zeroed: zeroed).rawValue
+      } else {
+        try source.allocateTable(owner: owner, cpu: cpu, zeroed: zeroed).rawValue
+      }
     precondition(frame < frameCount, "a page table outside of memory")
     // SAFETY: frame < frameCount, just checked.
     unsafe records[Int(frame)] = Self.tableMark
@@ -91,7 +106,8 @@ public protocol TableSource: AnyObject {
   func allocate(
     owner: UInt32, cpu: CPUID, into buffer: UnsafeMutableBufferPointer<FrameNumber>
   ) throws(MemoryError) -> Int {
-    let taken = unsafe source.takeTables(owner: owner, cpu: cpu, into: buffer)
+    let isPlaced = placement?.placesTables(of: owner) ?? false
+    let taken = isPlaced ? 0 : unsafe source.takeTables(owner: owner, cpu: cpu, into: buffer)
     if taken == 0 {
       unsafe buffer[0] = FrameNumber(try allocate(owner: owner, cpu: cpu, zeroed: false))
       return 1

@@ -8,7 +8,7 @@ import Translation
 @Suite struct TranscriptTests {
   /// The repository's own copies.
   static let fixtures = [
-    "fork-cow", "numa", "policies", "stack", "lazyfree", "merging", "referenced", "random-1", "random-7",
+    "fork-cow", "numa", "policies", "tables", "stack", "lazyfree", "merging", "referenced", "random-1", "random-7",
   ]
   /// The same with transparent_hugepage=always.
   static let hugePageFixtures = [
