@@ -43,6 +43,54 @@ import Testing
     #expect(index.count == model.count)
   }
 
+  /// Areas as large as address spaces are, and gaps as large: more than a block's keys reach.
+  @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func agreesFarApart(_ seed: UInt64) {
+    var random = SplitMix64(seed: seed)
+    func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
+    /// Mostly near one of a few places, of any magnitude up to 57 bits.
+    func place() -> UInt64 { (1 << (12 + below(45)) + below(4) << (12 + below(33))) & (1 << 57 - 4096) }
+    var index = AreaIndex()
+    var model: [Area] = []
+    for step in 0..<4000 {
+      let start = place()
+      let end = min(start + max(place() >> below(40) & ~4095, 4096), 1 << 57)
+      if let position = model.firstIndex(where: { $0.start < end && $0.end > start }) {
+        let area = model[position]
+        let lowest = position > 0 ? model[position - 1].end : 0
+        let highest = position + 1 < model.count ? model[position + 1].start : 1 << 57
+        switch below(4) {
+        case 0:
+          let bounds = [place(), place()].map { min(max($0, lowest), highest) }.sorted()
+          if bounds[0] < bounds[1] { index.resize(area, start: bounds[0], end: bounds[1]) }
+        case 1: index.resize(area, start: lowest, end: area.end)
+        default:
+          index.remove(area)
+          model.remove(at: position)
+        }
+      } else {
+        let area = Area(start: start, end: end, flags: .read, pageOffset: start >> 12)
+        index.insert(area)
+        model.append(area)
+        model.sort { $0.start < $1.start }
+      }
+      let near = model.isEmpty ? 0 : Int(below(UInt64(model.count)))
+      let edge = model.isEmpty ? 0 : below(2) == 0 ? model[near].start : model[near].end
+      let probes: [UInt64] = [place(), edge, edge &- 1, edge &+ 4096, below(.max), .max - 1, .max]
+      for probe in probes {
+        #expect(index.first(endingAbove: probe) === model.first { $0.end > probe }, "seed \(seed), step \(step)")
+        #expect(
+          index.area(at: probe) === model.first { $0.start <= probe && $0.end > probe }, "seed \(seed), step \(step)")
+        #expect(index.last(endingAtOrBelow: probe) === model.last { $0.end <= probe }, "seed \(seed), step \(step)")
+      }
+      let (low, high, length) = (place(), place(), place())
+      #expect(
+        index.highestGap(from: low, to: high, length: length) == highestGap(model, low, high, length),
+        "seed \(seed), step \(step)")
+      if step % 20 == 0 { #expect(index.verify().isEmpty, "seed \(seed), step \(step)") }
+    }
+    #expect(index.count == model.count)
+  }
+
   @Test(arguments: [true, false]) func fillsInOrder(_ ascends: Bool) {
     var index = AreaIndex()
     let starts = (1...5000).map { UInt64($0) << 13 }

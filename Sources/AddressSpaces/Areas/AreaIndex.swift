@@ -1,6 +1,6 @@
 /// A process's areas in ascending order of their addresses (what Linux keeps in a maple tree).
 ///
-/// Two levels: a list of chunks, each with up to 128 areas and their bounds side by side, so that a search reads keys alone. Finding costs
+/// Two levels: a list of chunks, each with up to 128 areas less than 16 TiB apart and their bounds side by side, so that a search reads keys alone. Finding costs
 /// two searches; inserting and removing moves at most a chunk's keys, and one entry of the upper list when a chunk splits or empties. Areas never overlap, but for the instant between a neighbour's growth and the removal of what it swallowed.
 struct AreaIndex {
   /// How many areas there are (`map_count`).
@@ -29,7 +29,7 @@ struct AreaIndex {
   /// The chunk that `address` falls to: the last that begins at or below it, or the first.
   @inline(__always) private func chunkIndex(for address: UInt64) -> Int {
     if blocks.count < 2 { return 0 }
-    let below = firstStarts.count(atOrBelow: address)
+    let below = firstStarts.count(atOrBelow: min(address, SortedKeys.none &- 1))
     return below &- (below > 0 ? 1 : 0)
   }
 
@@ -39,7 +39,7 @@ struct AreaIndex {
     return blocks[position.chunk].area(position.slot)
   }
 
-  @inline(__always) private func position(endingAbove address: UInt64) -> Position? {
+  private func position(endingAbove address: UInt64) -> Position? {
     if blocks.isEmpty { return nil }
     let chunk = chunkIndex(for: address)
     let slot = blocks[chunk].position(after: address)
@@ -53,9 +53,8 @@ struct AreaIndex {
   /// The same, without a reference taken: to count one is an atomic operation, which waits for all that was asked of memory before.
   /// SAFETY: the caller uses it before areas change.
   @inline(__always) func find(_ address: UInt64) -> Unmanaged<Area>? {
-    guard let position = position(endingAbove: address) else { return nil }
-    let block = blocks[position.chunk]
-    return block.start(position.slot) <= address ? unsafe block.unretained(position.slot) : nil
+    if blocks.isEmpty { return nil }
+    return unsafe blocks[chunkIndex(for: address)].find(address)
   }
 
   /// The first area that has a byte in `start ..< end` (`find_vma_intersection`).
@@ -93,7 +92,12 @@ struct AreaIndex {
     if chunks.isEmpty { add(Chunk(), at: 0, firstStart: area.start) }
     var index = chunkIndex(for: area.start)
     var slot = blocks[index].position(from: area.start)
-    if blocks[index].count == AreaBlock.capacity {
+    if !blocks[index].reaches(area.start) {
+      // It lies before the block's first area or behind its last.
+      add(Chunk(), at: slot == 0 ? index : index + 1, firstStart: area.start)
+      index = chunkIndex(for: area.start)
+      slot = 0
+    } else if blocks[index].count == AreaBlock.capacity {
       // What is mapped one behind the other leaves chunks full.
       if index == chunks.count - 1, slot == AreaBlock.capacity {
         add(Chunk(), at: index + 1, firstStart: area.start)
@@ -130,6 +134,12 @@ struct AreaIndex {
   mutating func resize(_ area: Area, start: UInt64, end: UInt64) {
     let position = place(of: area)
     let block = blocks[position.chunk]
+    guard block.reaches(start) else {
+      remove(area)
+      area.start = start
+      area.end = end
+      return insert(area)
+    }
     area.start = start
     area.end = end
     block.setBounds(position.slot, start, end)

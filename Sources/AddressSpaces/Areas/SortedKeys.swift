@@ -2,7 +2,7 @@
 ///
 /// No branch depends on a key, which no predictor could foresee: a wrong guess costs more than loads.
 struct SortedKeys {
-  /// Stands where no key is: above every key, and every address that is asked for.
+  /// Stands where no key is: above every key.
   static var none: UInt64 { .max }
   private static var branches: Int { 16 }
 
@@ -71,7 +71,7 @@ struct SortedKeys {
     }
   }
 
-  /// How many keys are not above `address`.
+  /// How many keys are not above `address`, which is below `none`.
   @inline(__always) func count(atOrBelow address: UInt64) -> Int {
     // SAFETY: a node has 16 words on each of the levels.
     unsafe words.withUnsafeBufferPointer { words in
@@ -86,16 +86,16 @@ struct SortedKeys {
     }
   }
 
-  /// How many of `2^steps - 1` ascending keys are not above `address`.
+  /// How many of `2^steps - 1` ascending keys are not above `key`.
   /// SAFETY: as many keys.
   @unsafe @inline(__always)
-  static func count(atOrBelow address: UInt64, _ keys: UnsafePointer<UInt64>, steps: Int) -> Int {
+  static func count<Key: FixedWidthInteger>(atOrBelow key: Key, _ keys: UnsafePointer<Key>, steps: Int) -> Int {
     var below = 0
     var step = steps
     while step > 0 {
       step &-= 1
       // A shift and no choice: of that the compiler would make a branch.
-      below |= unsafe (keys[below &+ 1 &<< step &- 1] <= address ? 1 : 0) &<< step
+      below |= unsafe (keys[below &+ 1 &<< step &- 1] <= key ? 1 : 0) &<< step
     }
     return below
   }

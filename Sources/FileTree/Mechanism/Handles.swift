@@ -223,7 +223,7 @@ final class MemoryFileHandle: OpenFile, @unchecked Sendable {
   /// STRICT_DEVMEM has it of all of memory), one where there is no memory ENXIO.
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     guard offset >= 0, offset < size else { throw .noSuchAddressOrDevice }
-    if bytes.isEmpty { return 0 }
+    if unsafe bytes.isEmpty { return 0 }
     machine.lock.lock()
     defer { machine.lock.unlock() }
     let start = PhysicalAddress(UInt64(offset))
