@@ -230,6 +230,34 @@ import Topology
     #expect(try served.command(map.replacing("2097152", with: "4096")).contains("ENOMEM"))
   }
 
+  /// As the oracle's kernel answered: pages of shared memory that were not promised when it was mapped count as they come.
+  @Test func unpromisedPagesAreCountedAsTheyCome() throws {
+    let served = try linux()
+    func outcome(_ call: String) throws -> String {
+      let line = try served.command("[pid 1] " + call)
+      return String(line.split(separator: ") = ", maxSplits: 1)[1].dropLast())
+    }
+    let map = "mmap(0x100000000, 65536, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS|MAP_FIXED|MAP_NORESERVE, -1, 0)"
+    #expect(try outcome(map) == "0x100000000")
+    #expect(try outcome("store(0x100000000, \"a\")") == "1 faults=1")
+    try set(served, "overcommit_kbytes", "1")
+    try set(served, "overcommit_memory", "2")
+    for (call, expected) in [
+      ("store(0x100000000, \"b\")", "1 faults=0"), ("store(0x100001000, \"b\")", "SIGBUS"),
+      ("load(0x100002000, 1)", "SIGBUS"), ("load(0x100000000, 1)", "\"b\" faults=0"),
+      ("madvise(0x100000000, 65536, MADV_POPULATE_WRITE)", "-1 EFAULT"),
+      ("madvise(0x100003000, 4096, MADV_POPULATE_READ)", "-1 EFAULT"),
+      ("mlock(0x100000000, 16384)", "-1 ENOMEM"), ("munlock(0x100000000, 16384)", "0"),
+      ("smaps(0x100000000, \"Rss\")", "4 kB"), (map.replacing("0x100000000", with: "0x100100000"), "-1 ENOMEM"),
+    ] {
+      #expect(try outcome(call) == expected, "\(call)")
+    }
+    try set(served, "overcommit_memory", "0")
+    #expect(try outcome("store(0x100001000, \"b\")") == "1 faults=1")
+    #expect(try outcome("smaps(0x100000000, \"Rss\")") == "8 kB")
+    #expect(try served.command("check").hasPrefix("no difference, state "))
+  }
+
   @Test func numaCountersStopAndBeginAnew() throws {
     let served = try linux()
     func hits() throws -> [Int?] {

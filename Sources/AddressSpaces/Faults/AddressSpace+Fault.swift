@@ -215,6 +215,8 @@ extension AddressSpace {
     let pageCount = (file.size + pageMask) >> pageShift
     if !write, faultAround(process, area, page, index, pageCount) { return .minor }
     if index >= pageCount { return .signal(.bus) }
+    // Pages that nobody was promised are counted as they come (`shmem_acct_block`).
+    if file.countsPages, file.page(index) == nil, !memory.mayCommit(pages: 1, by: self) { return .signal(.bus) }
     let copies = write && !area.flags.contains(.shared)
     var own: FrameNumber?
     if copies {

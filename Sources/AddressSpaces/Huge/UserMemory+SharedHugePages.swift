@@ -28,6 +28,7 @@ extension UserMemory {
   func cacheHugePage(_ process: Process, _ area: Area, _ file: MemoryFile, _ index: UInt64) -> Bool {
     let first = index & ~(hugeFrames - 1)
     if file.hasPage(in: first..<first + hugeFrames) { return false }
+    if file.countsPages, !mayCommit(pages: hugeFrames, by: process.space) { return false }
     let owner = FrameOwner(.pageCache, id: UInt32(truncatingIfNeeded: file.number))
     let (wakes, reclaims) = effort(for: area)
     // `shmem_pseudo_vma_init`: interleaving is shifted by the file's number, in base pages.

@@ -241,18 +241,22 @@ public final class UserMemory {
 
   /// `__vm_enough_memory`: promises pages to a process. ENOMEM where the overcommit mode does not allow it.
   func commit(pages: UInt64, by space: AddressSpace) throws(CallError) {
+    if !mayCommit(pages: pages, by: space) { throw .outOfMemory }
+    committedPages += pages
+  }
+
+  func mayCommit(pages: UInt64, by space: AddressSpace) -> Bool {
     switch limits.overcommit {
-    case .always: break
-    case .guess: if pages > totalPages { throw .outOfMemory }
+    case .always: return true
+    case .guess: return pages <= totalPages
     case .never:
       func frames(_ kilobytes: UInt64) -> Int64 { Int64(clamping: kilobytes >> (pageShift - 10)) }
       var allowed = Int64(clamping: commitLimit)
       if !limits.isPrivileged { allowed &-= frames(limits.adminReserveKilobytes) }
       // A share of what the process has is left, so that it cannot grow until nobody can recover.
       allowed &-= min(Int64(clamping: space.counts.total / 32), frames(limits.userReserveKilobytes))
-      if Int64(clamping: committedPages + pages) >= allowed { throw .outOfMemory }
+      return Int64(clamping: committedPages + pages) < allowed
     }
-    committedPages += pages
   }
 
   /// How many pages may be promised where none may be promised twice (`vm_commit_limit`).
