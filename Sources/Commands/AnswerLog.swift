@@ -1,4 +1,4 @@
-/// The outcomes of a handle's own lines: the last MiB of them.
+/// The outcomes of a handle's own lines: the last MiB of them, from the beginning of a line on.
 ///
 /// Positions count from the first byte ever logged, so that they stay what they are when old bytes are dropped. A copy is a snapshot, and
 /// costs nothing until one of the two changes.
@@ -15,13 +15,20 @@ public struct AnswerLog: Sendable {
   /// The position behind the last byte.
   public var end: Int { start + bytes.count }
 
-  /// The position of the first byte that a reader may see.
-  public var first: Int { max(start, end - Self.kept) }
+  /// The position of the first byte that a reader may see: where a line begins, unless the last is longer than what is kept.
+  public var first: Int {
+    let cut = end - Self.kept
+    if cut <= 0 { return start }
+    let place = cut - start
+    if place > 0, bytes[place - 1] == 0x0A { return cut }
+    guard let newline = bytes[place...].firstIndex(of: 0x0A), newline + 1 < bytes.count else { return cut }
+    return start + newline + 1
+  }
 
   public mutating func append(_ more: UnsafeRawBufferPointer) {
     unsafe bytes.append(contentsOf: more)
     if bytes.count > 2 * Self.kept {
-      let dropped = bytes.count - Self.kept
+      let dropped = bytes.count - Self.kept - 1
       bytes.removeFirst(dropped)
       start += dropped
     }

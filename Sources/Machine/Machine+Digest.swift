@@ -6,13 +6,11 @@ internal import Translation
 
 extension Machine {
   /// A number for everything that the machine is at this instant: two machines of one description that carried out the same lines have the
-  /// same one. What only the host measures is left out.
+  /// same one. What only the host measures is left out, and how many lines there have been.
   ///
   /// - Complexity: O(what of memory was used, with its bytes): see `PhysicalMemory.addState`.
   public func digest() -> UInt64 {
     var digest = StateDigest()
-    digest.add(UInt64(line))
-    digest.add(boots)
     memory.addState(to: &digest)
     users.addState(to: &digest)
     addSettings(to: &digest)

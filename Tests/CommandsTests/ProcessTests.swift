@@ -48,6 +48,80 @@ import Topology
     #expect(text.string == "[pid 1] fork() = ? no such process\n")
   }
 
+  /// Reads and writes longer than a page are carried out to where the area ends, or refused; never cut.
+  @Test func carriesOutLongAccesses() throws {
+    let console = try Console()
+    let area = "[pid 1] mmap(0x10000000, 65536, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+    _ = try console.answer(area)
+    func outcome(_ call: String) throws -> String {
+      String(try console.answer("[pid 1] " + call).split(separator: ") = ", maxSplits: 1)[1].dropLast())
+    }
+    #expect(try outcome("store(0x1000e000, \"\(String(repeating: "x", count: 8192))\")") == "8192 faults=2")
+    #expect(try outcome("load(0x1000e000, 8192)") == "\"\(String(repeating: "x", count: 8192))\" faults=0")
+    #expect(try outcome("load(0x1000f000, 8192)") == "SIGSEGV SEGV_MAPERR")
+    #expect(try outcome("store(0x1000f000, \"\(String(repeating: "x", count: 5000))\")") == "SIGSEGV SEGV_MAPERR")
+    #expect(try outcome("load(0x10000000, 65536)").hasSuffix("faults=14"))
+    for length in ["65537", "-1"] {
+      #expect(console.refusal("[pid 1] load(0x10000000, \(length))").reason.contains("= -1 EINVAL"))
+    }
+    let status = try outcome("move_pages(0x0fff0000, 100, -1, 0)").dropFirst(3).dropLast().split(separator: ", ")
+    #expect(status.count == 100 && status[29] == "-14" && status[30] == "0" && status[31] == "0" && status[32] == "-14")
+  }
+
+  @Test func mapsBelowTwoGibibytes() throws {
+    func map(_ console: Console, _ hint: String, _ flags: String, length: String = "8192") throws -> UInt64? {
+      let line = "[pid 1] mmap(\(hint), \(length), PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|\(flags), -1, 0)"
+      let answer = (try? console.answer(line)) ?? console.refusal(line).reason
+      return UInt64(answer.split(separator: " = 0x").last?.prefix { $0 != "\n" } ?? "", radix: 16)
+    }
+    var description = Preset.fourNode.machine
+    description.settings.aslr = false
+    let console = try Console(description)
+    #expect(try map(console, "NULL", "MAP_32BIT") == 0x4000_0000)
+    #expect(try map(console, "NULL", "MAP_32BIT") == 0x4000_2000, "the lowest free range")
+    #expect(try map(console, "0x20000000", "MAP_32BIT") == 0x2000_0000, "a hint that is free")
+    #expect(try map(console, "0x7ffff000", "MAP_32BIT") == 0x4000_4000, "a hint that reaches too far")
+    #expect(try map(console, "NULL", "MAP_32BIT", length: "0x3fffc000") == nil)
+    #expect(try #require(try map(console, "NULL", "0")) > 1 << 32)
+    #expect(try map(console, "0x100000000", "MAP_32BIT|MAP_FIXED") == 1 << 32)
+    let moved = try #require(try map(Console(), "NULL", "MAP_32BIT"))
+    #expect((0x4000_0000..<0x4200_0000).contains(moved))
+    #expect(try #require(try map(Console(.aarch64), "NULL", "MAP_32BIT")) > 1 << 32, "only x86-64 has it")
+  }
+
+  /// The numbers are what `taskset` passes and strace prints; a mask of words is what the oracle's scripts have.
+  @Test func takesCPUsByNumber() throws {
+    let console = try Console()
+    func allowed() -> [Int] {
+      console.machine.withLock { console.machine.users.process(ProcessID(1))!.allowedCPUs.map(\.rawValue) }
+    }
+    for (cpus, expected) in [
+      ("[7]", [7]), ("[4]", [4]), ("[2 3]", [2, 3]), ("[0, 5]", [0, 5]), ("[0 1 2 3 4 5 6 7]", Array(0..<8)),
+      ("[0x7]", [0, 1, 2]), ("[1 100]", [1]), ("[0]", [0]),
+    ] {
+      _ = try console.answer("[pid 1] sched_setaffinity(0, 128, \(cpus))")
+      #expect(allowed() == expected, "\(cpus)")
+    }
+    for cpus in ["[100]", "[]", "[0x0]", "[0x100]", "[18446744073709551615]"] {
+      #expect(console.refusal("[pid 1] sched_setaffinity(0, 128, \(cpus))").reason.contains("EINVAL"), "\(cpus)")
+    }
+    #expect(allowed() == [0])
+  }
+
+  @Test func limitsProcesses() throws {
+    let console = try Console()
+    let limit = 31337
+    #expect(console.machine.withLock { console.machine.users.processLimit } == 15668, "of each user, half as many")
+    let client = console.open()
+    defer { client.close() }
+    for _ in 1..<limit { try client.write("[pid 1] fork()\n") }
+    #expect(console.refusal("[pid 1] fork()").reason.contains("= -1 EAGAIN"))
+    #expect(console.refusal("spawn").errno == .resourceTemporarilyUnavailable)
+    _ = try console.answer("[pid 2] exit(0)")
+    #expect(try console.answer("spawn") == "\(limit + 1)\n")
+    #expect(console.refusal("[pid 1] fork()").reason.contains("= -1 EAGAIN"))
+  }
+
   @Test func describesCalls() throws {
     let console = try Console()
     let help = try console.answer("help")
@@ -94,10 +168,25 @@ import Topology
       "store(0x10000001, \"a\")", "load(0x10000000, 1)", "load(0x10300000, 1)", "brk(4096)", "fork()",
       "set_mempolicy(MPOL_LOCAL, NULL, 0)", "mprotect(0x10000000, 4096, PROT_NONE)", "alloc", "tlb flush full",
       "translate 0x10000000 cpu=2", "sched_setaffinity(0, 8, [0x2])", "munmap(0x10000000, 0x1000)", "plug 0 256M",
-      "[pid 2] exit(0)", "mlock(0x10000000, 4096)", "file write log size=4096", "help",
+      "[pid 2] exit(0)", "mlock(0x10000000, 4096)", "file write log size=4096",
     ]
     for line in changes { #expect(seen.insert(try digest(script + [line])).inserted, "\(line) changes nothing") }
     #expect(seen.count == changes.count + 3)
+  }
+
+  /// Looks and refusals leave what was there, and a reset what booting left.
+  @Test func staysWhereNothingChanges() throws {
+    let console = try Console()
+    let booted = try console.answer("check")
+    for line in ["check", "help", "mem", "list", "[pid 1] maps()", "dump_pt 0x1000"] { _ = try console.answer(line) }
+    for line in ["spawn a b c", "alloc order=99", "[pid 99] fork()", "munmap(0x1000, x)", "reboot(0)"] {
+      #expect(console.refusal(line).errno != nil)
+    }
+    #expect(try console.answer("check") == booted)
+    for line in script { _ = try? console.answer(line) }
+    #expect(try console.answer("check") != booted)
+    _ = try console.answer("reset")
+    #expect(try console.answer("check") == booted)
   }
 
   /// Nothing of the state is looked at that was never used: 16 TiB take no longer than 5 GiB.

@@ -47,7 +47,8 @@ extension AddressSpace {
     // What is about to be made for shared memory begins at 0.
     let isShared = file == nil && (flags.kind == .shared || flags.kind == .sharedValidate)
     address = try unmappedRange(
-      address, length, fixed: flags.contains(.fixed), level: file?.pageLevel ?? 0, sharedOffset: isShared ? 0 : nil)
+      address, length, fixed: flags.contains(.fixed), low: flags.contains(.low), level: file?.pageLevel ?? 0,
+      sharedOffset: isShared ? 0 : nil)
     if flags.contains(.fixedNoReplace), areas.first(overlapping: address, address + length) != nil { throw .exists }
 
     var areaFlags = Protection(rawValue: protection).areaFlags.union(defaultFlags).union(.mayAccess)
@@ -164,14 +165,15 @@ extension AddressSpace {
   // MARK: Choice of an address
 
   /// `get_unmapped_area`: checks a fixed address, else takes the hint where it is free, else the highest free range below the base.
-  /// `sharedOffset`: where the range begins in a file of shared memory, in pages; nil for all else.
+  /// `low`: MAP_32BIT. `sharedOffset`: where the range begins in a file of shared memory, in pages; nil for all else.
   func unmappedRange(
-    _ hint: UInt64, _ length: UInt64, fixed: Bool, level: Int = 0, sharedOffset: UInt64? = nil
+    _ hint: UInt64, _ length: UInt64, fixed: Bool, low: Bool = false, level: Int = 0, sharedOffset: UInt64? = nil
   ) throws(CallError) -> UInt64 {
     if length > layout.userEnd { throw .outOfMemory }
     let unit = memory.format.pageSize(level: level).rawValue
-    var address = try chooseRange(hint, length, fixed: fixed, alignment: unit)
-    if let sharedOffset, !fixed, address != hint, let better = fitted(address, hint, length, sharedOffset) {
+    let isLow = low && level == 0 && memory.format.architecture == .x86_64
+    var address = try chooseRange(hint, length, fixed: fixed, low: isLow, alignment: unit)
+    if let sharedOffset, !fixed, address != hint, let better = fitted(address, hint, length, low: isLow, sharedOffset) {
       address = better
     }
     // The last 4095 addresses are what the kernel takes for an error (`IS_ERR_VALUE`).
@@ -183,9 +185,11 @@ extension AddressSpace {
     return address
   }
 
-  private func chooseRange(_ hint: UInt64, _ length: UInt64, fixed: Bool, alignment: UInt64) throws(CallError) -> UInt64
-  {
+  private func chooseRange(
+    _ hint: UInt64, _ length: UInt64, fixed: Bool, low: Bool, alignment: UInt64
+  ) throws(CallError) -> UInt64 {
     if fixed { return hint }
+    if low { return try chooseLowRange(hint, length) }
     // What lies above the window is for those who name an address there.
     let isHigh = hint > layout.windowEnd
     let end = isHigh ? layout.userEnd : layout.windowEnd
@@ -202,15 +206,36 @@ extension AddressSpace {
       }
     }
     let base = layout.mapBase + (end - layout.windowEnd)
-    guard let found = topDown(length, below: base, alignment) ?? bottomUp(length, below: end, alignment) else {
-      throw .outOfMemory
+    guard
+      let found = topDown(length, below: base, alignment)
+        ?? bottomUp(length, from: layout.bottomUpBase, below: end, alignment)
+    else { throw .outOfMemory }
+    return found
+  }
+
+  /// `find_start_end` and what `arch_get_unmapped_area` makes of it: the hint where it is free, else the lowest free range of the second GiB, of
+  /// which up to 32 MiB are left out by chance.
+  private func chooseLowRange(_ hint: UInt64, _ length: UInt64) throws(CallError) -> UInt64 {
+    let end: UInt64 = 1 << 31
+    var start: UInt64 = 1 << 30
+    if memory.settings.randomizesLayout { start += memory.random.next() % (32 << 20) & ~pageMask }
+    if length > end { throw .outOfMemory }
+    if hint != 0 {
+      let address = roundedUp(hint)
+      let next = areas.first(endingAbove: address)
+      if end - length >= address,
+        next.map({ address + length <= $0.startWithGap(memory.limits.stackGuardGap) }) ?? true
+      {
+        return address
+      }
     }
+    guard let found = bottomUp(length, from: start, below: end, pageSize) else { throw .outOfMemory }
     return found
   }
 
   /// The rest of `shmem_get_unmapped_area`: where a range of shared memory that may have huge pages fits them; nil where it lies well already,
   /// and where there is no such place.
-  private func fitted(_ address: UInt64, _ hint: UInt64, _ length: UInt64, _ pageOffset: UInt64) -> UInt64? {
+  private func fitted(_ address: UInt64, _ hint: UInt64, _ length: UInt64, low: Bool, _ pageOffset: UInt64) -> UInt64? {
     let setting = memory.transparent.shared
     if setting == .never || setting == .deny || length < hugeSize || !isAligned(address) { return nil }
     let offset = pageOffset << pageShift & hugeMask
@@ -218,7 +243,7 @@ extension AddressSpace {
     if address & hugeMask == offset { return nil }
     let inflated = length &+ hugeSize &- pageSize
     guard inflated >= length, inflated <= layout.userEnd,
-      let found = try? chooseRange(hint, inflated, fixed: false, alignment: pageSize), isAligned(found)
+      let found = try? chooseRange(hint, inflated, fixed: false, low: low, alignment: pageSize), isAligned(found)
     else { return nil }
     let fitting = (found & ~hugeMask) &+ offset &+ (found & hugeMask > offset ? hugeSize : 0)
     return fitting > layout.userEnd - length ? nil : fitting
@@ -243,10 +268,10 @@ extension AddressSpace {
     return nil
   }
 
-  /// `unmapped_area`, where nothing was left below the base.
-  private func bottomUp(_ length: UInt64, below end: UInt64, _ alignment: UInt64) -> UInt64? {
+  /// `unmapped_area`.
+  private func bottomUp(_ length: UInt64, from start: UInt64, below end: UInt64, _ alignment: UInt64) -> UInt64? {
     let padded = length + alignment - pageSize
-    var low = layout.bottomUpBase
+    var low = start
     while let gap = areas.lowestGap(from: low, to: end, length: padded) {
       let address = (gap.lowerBound + alignment - 1) & ~(alignment - 1)
       if let next = areas.first(endingAbove: gap.lowerBound), next.flags.contains(.growsDown),

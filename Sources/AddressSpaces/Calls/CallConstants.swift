@@ -5,6 +5,8 @@ struct MapFlags: OptionSet {
   static var `private`: Self { Self(rawValue: 2) }
   static var fixed: Self { Self(rawValue: 0x10) }
   static var anonymous: Self { Self(rawValue: 0x20) }
+  /// Below 2 GiB, on x86-64.
+  static var low: Self { Self(rawValue: 0x40) }
   static var growsDown: Self { Self(rawValue: 0x100) }
   static var locked: Self { Self(rawValue: 0x2000) }
   static var noReserve: Self { Self(rawValue: 0x4000) }

@@ -3,8 +3,10 @@ internal import Translation
 
 /// fork(2) and exit(2) (kernel/fork.c: `dup_mmap`; mm/memory.c: `copy_page_range`; mm/mmap.c: `exit_mmap`).
 extension UserMemory {
-  /// A child that shares the parent's pages until either writes to them. ENOMEM where there is no memory for its tables.
+  /// A child that shares the parent's pages until either writes to them. ENOMEM where there is no memory for its tables, EAGAIN where there are
+  /// as many processes as there may be.
   public func fork(_ parent: Process) throws(CallError) -> Process {
+    if !hasRoomForProcess { throw .tryAgain }
     var retried = false
     while true {
       var ranOut = false

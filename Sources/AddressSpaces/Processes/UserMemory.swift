@@ -44,7 +44,9 @@ public final class UserMemory {
   private(set) var totalPages: UInt64 = 0
   /// How many processes a user may have: half of as many as would fill an eighth of the memory at boot with their stacks in the kernel
   /// (`set_max_threads`, `fork_init`).
-  public private(set) var processLimit: UInt64 = 0
+  public var processLimit: UInt64 { threadLimit / 2 }
+  /// How many processes there may be at once (`max_threads`).
+  private var threadLimit: UInt64 = 0
   /// The nodes with memory (`node_states[N_MEMORY]`).
   public private(set) var nodesWithMemory = NodeMask([])
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
@@ -145,7 +147,7 @@ public final class UserMemory {
     physicalFile.users = 1
     kernelTable.frames.placement = self
     followMemory()
-    processLimit = min(max(totalPages / (8 * kernelStackPages), 20), 0x3fff_ffff) / 2
+    threadLimit = min(max(totalPages / (8 * kernelStackPages), 20), 0x3fff_ffff)
   }
 
   /// Looks anew at which nodes have memory, how much, and who stands in for whom: after memory has come or gone.
@@ -218,6 +220,8 @@ public final class UserMemory {
 
   /// The number of the next process: taken once there is one, as Linux takes it once there is memory (`copy_mm` before `alloc_pid`).
   var nextPID: ProcessID { ProcessID(lastPID + 1) }
+  /// Whether there may be one more process.
+  public var hasRoomForProcess: Bool { processes.count < threadLimit }
   func add(_ process: Process) {
     lastPID = process.pid.rawValue
     processes[process.pid] = process

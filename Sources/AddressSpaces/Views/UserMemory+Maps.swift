@@ -114,14 +114,15 @@ extension UserMemory {
     return area.start <= start && area.end >= start
   }
 
-  /// `show_vma_header_prefix`, and the name in column 73.
+  /// `show_vma_header_prefix`, and the name in column 73, or 49 where pointers have 4 bytes.
   private func line(
     _ start: UInt64, _ end: UInt64, _ rights: String, offset: UInt64, device: String, number: UInt64, name: String?
   ) -> String {
     func hex(_ value: UInt64) -> String { padded(String(value, radix: 16), 8, with: "0") }
     var text = "\(hex(start))-\(hex(end)) \(rights) \(hex(offset)) \(device) \(number) "
     if let name {
-      while text.utf8.count < 73 { text += " " }
+      let column = format.architecture == .i386 ? 49 : 73
+      while text.utf8.count < column { text += " " }
       text += name
     }
     return text + "\n"

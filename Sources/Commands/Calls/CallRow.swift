@@ -50,7 +50,7 @@ struct CallRow: Sendable {
       }
       let fits =
         switch (parameters[index].kind, argument) {
-        case (.number, .number), (.text, .text), (.mask, .mask): true
+        case (.number, .number), (.text, .text), (.mask, .mask), (.mask, .list): true
         // NULL is a mask as well.
         case (.mask, .number(0)): true
         default: false
@@ -84,7 +84,17 @@ struct CallContext {
   }
   /// nil for NULL.
   func mask(_ index: Int) -> [UInt64]? {
-    guard index < arguments.count, case .mask(let words) = arguments[index] else { return nil }
+    guard index < arguments.count else { return nil }
+    switch arguments[index] {
+    case .mask(let words), .list(let words): return words
+    case .number, .text: return nil
+    }
+  }
+  /// A mask of CPUs, whose numbers strace prints (`[0 2]`); hexadecimal numbers are its words.
+  func cpus(_ index: Int) -> [UInt64]? {
+    guard index < arguments.count, case .list(let numbers) = arguments[index] else { return mask(index) }
+    var words = [UInt64](repeating: 0, count: 128)
+    for number in numbers where number < 8192 { words[Int(number / 64)] |= 1 << (number % 64) }
     return words
   }
 }

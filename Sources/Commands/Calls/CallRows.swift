@@ -112,17 +112,19 @@ extension CallRow {
       "move_pages", [number("ADDRESS"), number("PAGES"), number("NODE"), number("FLAGS")],
       "moves pages to a node, or with -1 says where they are; each page's status"
     ) { call throws(CallError) in
-      let count = min(call.number(1), 64)
+      if call.number(1) > 1 << 16 { throw .outOfMemory }
       let size = UInt64(1) << call.memory.pageShift
-      let addresses = (0..<count).map { call.number(0) &+ $0 &* size }
+      let addresses = (0..<call.number(1)).map { call.number(0) &+ $0 &* size }
       let node = Int64(bitPattern: call.number(2))
       let status = try call.memory.movePages(
         call.process, at: addresses, to: node < 0 ? nil : Int(Int32(truncatingIfNeeded: node)), flags: call.number(3))
       return .text("0 [" + status.map(String.init).joined(separator: ", ") + "]")
     },
-    CallRow("sched_setaffinity", [number("PID"), number("LENGTH"), mask("CPUS")], "says where the process may run") {
-      call throws(CallError) in
-      try call.memory.setAffinity(call.process, of: call.number(0), mask: call.mask(2), length: call.number(1))
+    CallRow(
+      "sched_setaffinity", [number("PID"), number("LENGTH"), mask("CPUS")],
+      "says where the process may run: [0 2] is CPUs 0 and 2, [0x5] as well"
+    ) { call throws(CallError) in
+      try call.memory.setAffinity(call.process, of: call.number(0), mask: call.cpus(2), length: call.number(1))
       return .number(0)
     },
     CallRow("fork", [], "makes a child; its number", isAccess: true) { call throws(CallError) in
@@ -133,11 +135,13 @@ extension CallRow {
       return .nothing
     },
     CallRow(
-      "load", [number("ADDRESS"), number("LENGTH")], "the bytes read, with the faults that took, or a signal",
+      "load", [number("ADDRESS"), number("LENGTH")],
+      "the bytes read, at most 65536, with the faults that took, or a signal",
       isAccess: true
     ) {
       call throws(CallError) in
-      var bytes = [UInt8](repeating: 0, count: Int(min(call.number(1), 4096)))
+      if call.number(1) > 65536 { throw .invalid }
+      var bytes = [UInt8](repeating: 0, count: Int(call.number(1)))
       let outcome = unsafe bytes.withUnsafeMutableBytes {
         unsafe call.memory.load(call.process, call.number(0), into: $0)
       }
@@ -151,7 +155,7 @@ extension CallRow {
       isAccess: true
     ) {
       call throws(CallError) in
-      let bytes = call.text(1).prefix(4096)
+      let bytes = call.text(1)
       switch unsafe bytes.withUnsafeBytes({ unsafe call.memory.store(call.process, call.number(0), $0) }) {
       case .done(let faults): return .text("\(bytes.count) faults=\(faults)")
       case .signal(let signal): return .signal(signal)

@@ -26,6 +26,8 @@ enum CallArgument: Hashable, Sendable {
   case text([UInt8])
   /// A bit mask's words, lowest first.
   case mask([UInt64])
+  /// The same, or numbers of things: all decimal.
+  case list([UInt64])
 }
 
 /// A line `[pid N] name(arguments)`, taken apart.
@@ -133,7 +135,7 @@ struct CallReader {
 
   private mutating func argument() throws(CallSyntaxError) -> CallArgument {
     if next == UInt8(ascii: "\"") { return .text(try text()) }
-    if take(UInt8(ascii: "[")) { return .mask(try mask()) }
+    if take(UInt8(ascii: "[")) { return try list() }
     return .number(try number())
   }
 
@@ -236,13 +238,18 @@ struct CallReader {
   }
 
   /// Words between brackets, separated by blanks or commas: strace's `[0x1]`, and the words of longer masks.
-  private mutating func mask() throws(CallSyntaxError) -> [UInt64] {
+  private mutating func list() throws(CallSyntaxError) -> CallArgument {
     var words: [UInt64] = []
+    var isDecimal = true
     while true {
       while let byte = next, byte == UInt8(ascii: " ") || byte == UInt8(ascii: ",") { place += 1 }
-      if take(UInt8(ascii: "]")) { return words.isEmpty ? [0] : words }
+      if take(UInt8(ascii: "]")) {
+        if words.isEmpty { return .mask([0]) }
+        return isDecimal ? .list(words) : .mask(words)
+      }
       let begin = place
       let spelled = word()
+      if spelled.hasPrefix("0x") || spelled.hasPrefix("0X") { isDecimal = false }
       guard let value = Self.value(of: spelled) else { throw fail("a number or ']' expected", at: begin) }
       words.append(value)
     }
