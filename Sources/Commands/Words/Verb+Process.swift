@@ -14,7 +14,8 @@ extension Verb {
         throw Refusal(.resourceTemporarilyUnavailable, "there are as many processes as there may be")
       }
       return try machine.users.spawn(
-        name: arguments.token("name")?.text ?? "process", cpu: arguments.cpu ?? CPUID(0)).pid
+        name: arguments.token("name")?.text ?? "process", cpu: arguments.cpu ?? CPUID(0)
+      ).pid
     },
     print: { pid, _, text in
       text.append(decimal: Int(pid.rawValue))
