@@ -107,6 +107,21 @@ import Topology
     #expect(try served.text("proc/1/status").contains("\nSigQ:\t0/\(count)\nSigPnd:"))
   }
 
+  /// The lines of the oracle's kernel, in its order.
+  @Test func showsTheStatusOfLinux() throws {
+    let labels = """
+      Name Umask State Tgid Ngid Pid PPid TracerPid Uid Gid FDSize Groups NStgid NSpid NSpgid NSsid VmPeak VmSize VmLck VmPin VmHWM \
+      VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe VmLib VmPTE VmSwap HugetlbPages CoreDumping THP_enabled Threads SigQ SigPnd \
+      ShdPnd SigBlk SigIgn SigCgt CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters Speculation_Store_Bypass \
+      SpeculationIndirectBranch Cpus_allowed Cpus_allowed_list Mems_allowed Mems_allowed_list voluntary_ctxt_switches \
+      nonvoluntary_ctxt_switches
+      """
+    let status = try Served().text("proc/1/status")
+    #expect(status.lines.map { $0.prefix { $0 != ":" } } == labels.split(separator: " "))
+    #expect(status.contains("\nSpeculation_Store_Bypass:\tnot vulnerable\n"))
+    #expect(status.contains("\nSpeculationIndirectBranch:\talways enabled\n"))
+  }
+
   @Test func readsAndWritesThroughThePageTables() throws {
     let served = try Served()
     _ = try served.command("mmap(0x10000000, 0x3000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)")

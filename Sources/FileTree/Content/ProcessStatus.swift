@@ -54,8 +54,11 @@ func renderStatus(_ machine: Machine, _ process: Process, _ text: inout TextBuff
       NoNewPrivs:\t0
       Seccomp:\t0
       Seccomp_filters:\t0
-      Cpus_allowed:\t
+
       """)
+  let (storeBypass, indirectBranch) = speculation(machine.description.architecture)
+  text.append(string: "Speculation_Store_Bypass:\t\(storeBypass)\nSpeculationIndirectBranch:\t\(indirectBranch)\n")
+  text.append("Cpus_allowed:\t")
   text.append(cpuMap: process.allowedCPUs, of: machine)
   text.append("\nCpus_allowed_list:\t")
   text.append(cpuList: process.allowedCPUs)
@@ -66,6 +69,15 @@ func renderStatus(_ machine: Machine, _ process: Process, _ text: inout TextBuff
   text.append("\nMems_allowed_list:\t")
   text.append(string: RangeList.list(nodes))
   text.append("\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n")
+}
+
+/// `arch_prctl_spec_ctrl_get` in words: on x86 the oracle's, elsewhere those of a processor that needs no mitigation.
+private func speculation(_ architecture: Architecture) -> (storeBypass: String, indirectBranch: String) {
+  switch architecture {
+  case .x86_64, .i386: ("not vulnerable", "always enabled")
+  case .aarch64: ("not vulnerable", "unknown")
+  case .riscv64: ("unknown", "unsupported")
+  }
 }
 
 private func renderMemory(_ machine: Machine, _ process: Process, _ text: inout TextBuffer) {
