@@ -9,6 +9,7 @@ struct Mountpoint {
 
   /// Finds `name`, whose last part may be a mount that no longer answers.
   init(_ name: String) throws(Failure) {
+    if name.isEmpty { throw Failure("the mountpoint's name is empty; name a directory") }
     if let path = Self.resolve(name) {
       self.path = FilePath(path)
       return
