@@ -37,9 +37,14 @@ public import SystemPackage
 
   /// Carries a line out, of a script or of a recorded log. The caller holds the machine.
   fileprivate func carryOut(_ line: UnsafeRawBufferPointer, into text: inout TextBuffer) throws(Refusal) {
-    guard unsafe RecordedLog.mayBeRecorded(line) else { return unsafe try interpreter.carryOut(line, into: &text) }
+    let continues = unsafe log.continuesLine(line)
+    guard unsafe continues || RecordedLog.mayBeRecorded(line) else {
+      return unsafe try interpreter.carryOut(line, into: &text)
+    }
     let recorded = unsafe String(decoding: line, as: UTF8.self)
-    guard RecordedLog.isRecorded(recorded) else { return unsafe try interpreter.carryOut(line, into: &text) }
+    guard continues || RecordedLog.isRecorded(recorded) else {
+      return unsafe try interpreter.carryOut(line, into: &text)
+    }
     interpreter.machine.beginLine()
     defer { interpreter.machine.endLine() }
     do throws(CallSyntaxError) {

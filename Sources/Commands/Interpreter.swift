@@ -39,10 +39,11 @@ public struct Interpreter: Sendable {
       var outcome = TextBuffer(capacity: 256)
       do throws(Refusal) {
         if isCall {
+          var isOfNobody = false
           try carryOut(call: line, into: &text) { (session, line) throws(CallSyntaxError) in
-            try session.transcribe(line)
+            try session.transcribe(line, isOfNobody: &isOfNobody)
           }
-          return .call
+          return isOfNobody ? .refused : .call
         }
         try unsafe Array(line.utf8).withUnsafeBufferPointer { (bytes) throws(Refusal) in
           try unsafe carryOut(UnsafeRawBufferPointer(bytes), into: &outcome)

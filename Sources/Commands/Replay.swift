@@ -7,6 +7,8 @@ public struct Replay {
   private let interpreter: Interpreter
   private var log: RecordedLog
   private var summary: ReplaySummary?
+  /// Lines that were no calls and words, or none that could be carried out: what an error of a call's own is not.
+  public private(set) var refused = 0
 
   /// - Parameter summarizes: whether `printSummary` will be asked for, which costs a look at the machine's memory a line.
   public init(_ machine: Machine, summarizes: Bool = false) {
@@ -18,15 +20,15 @@ public struct Replay {
   /// Carries a line out, without its newline, and appends what is to be shown of it: a script's line with its outcome; of a recorded log
   /// only what came to something else than was recorded.
   public mutating func carryOut(_ line: String, into text: inout TextBuffer) {
-    if RecordedLog.isRecorded(line) {
+    if log.continuesLine(line.utf8) || RecordedLog.isRecorded(line) {
       let wasTaken = take(line, &text)
-      if !wasTaken { summary?.refused += 1 }
+      if !wasTaken { refused += 1 }
     } else {
       switch interpreter.replay(line, into: &text) {
       case .nothing: return
       case .call: summary?.calls += 1
       case .word: summary?.words += 1
-      case .refused: summary?.refused += 1
+      case .refused: refused += 1
       }
     }
     guard summary != nil else { return }
@@ -46,7 +48,7 @@ public struct Replay {
     let taken = log.takeAccesses(bytes)
     if taken > 0 {
       summary?.lines += Int(log.counts.accesses - before)
-      summary?.look(at: machine)
+      summary?.lookAfterAccesses(at: machine)
     }
     return taken
   }
@@ -65,6 +67,6 @@ public struct Replay {
 
   public func printSummary(into text: inout TextBuffer) {
     guard let summary else { return }
-    interpreter.machine.withLock { summary.print(interpreter.machine, log.counts, into: &text) }
+    interpreter.machine.withLock { summary.print(interpreter.machine, log.counts, refused: refused, into: &text) }
   }
 }

@@ -9,7 +9,6 @@ struct ReplaySummary {
   var lines = 0
   var calls = 0
   var words = 0
-  var refused = 0
   /// What there was before the first line.
   private let usageBefore: [NodeID: MemoryUsage]
   private let eventsBefore: UserMemory.Events
@@ -28,11 +27,14 @@ struct ReplaySummary {
     look(at: machine)
   }
 
-  /// Notes how much is in use. Lines of a recorded log that took no fault are passed over.
+  /// Notes how much is in use behind accesses of a recorded log, unless they took no fault.
+  mutating func lookAfterAccesses(at machine: Machine) {
+    if machine.users.events.faults != seen { look(at: machine) }
+  }
+
+  /// Notes how much is in use.
   mutating func look(at machine: Machine) {
-    let faults = machine.users.events.faults
-    if calls == 0, words == 0, faults == seen { return }
-    seen = faults
+    seen = machine.users.events.faults
     var sum = 0
     for node in machine.memory.nodes {
       guard let totals = machine.memory.totals(of: node) else { continue }
@@ -43,7 +45,7 @@ struct ReplaySummary {
     peak = max(peak, sum)
   }
 
-  func print(_ machine: Machine, _ recorded: RecordedLog.Counts, into text: inout TextBuffer) {
+  func print(_ machine: Machine, _ recorded: RecordedLog.Counts, refused: Int, into text: inout TextBuffer) {
     func line(_ label: String, _ content: String) {
       text.append(string: label, leftAlignedIn: 13)
       text.append(string: content)
@@ -62,10 +64,11 @@ struct ReplaySummary {
     let before = machine.boots == boot ? eventsBefore : UserMemory.Events()
     line(
       "faults",
-      "\(events.faults - before.faults), \(events.majorFaults - before.majorFaults) of them major: "
-        + "\(events.demandZero - before.demandZero) zeroed, \(events.copyOnWrite - before.copyOnWrite) copied, "
-        + "\(events.reusedOnWrite - before.reusedOnWrite) written in place, "
-        + "\(events.stackGrowth - before.stackGrowth) grew a stack, \(events.invalid - before.invalid) invalid")
+      "\(events.faults - before.faults), \(events.majorFaults - before.majorFaults) of them major; "
+        + "\(events.demandZero - before.demandZero) pages zeroed, \(events.copyOnWrite - before.copyOnWrite) copied, "
+        + "\(events.reusedOnWrite - before.reusedOnWrite) written in place; "
+        + "stacks grown \(events.stackGrowth - before.stackGrowth) times; "
+        + "\(events.invalid - before.invalid) accesses refused")
     if events.outOfMemoryKills > 0 { line("killed", "\(events.outOfMemoryKills) processes, out of memory") }
     printTranslation(machine, line)
     printNodes(machine, line)

@@ -13,7 +13,8 @@ struct ReplayCommand: ParsableCommand {
     discussion: """
       The lines are those that sys/kernel/debug/memory takes. A line that is refused is printed with the reason, and the \
       next one is carried out. The logs of strace -f and of valgrind's lackey are taken as they are: of these, the lines \
-      that come to something else than was recorded are printed.
+      that come to something else than was recorded are printed. The exit status is 1 if a line was refused; a call that \
+      comes to an error, as munmap(1, 1) = -1 EINVAL, is carried out.
       """)
 
   @Argument(help: ArgumentHelp("The script, or - for standard input.", valueName: "file"), completion: .file())
@@ -46,6 +47,7 @@ struct ReplayCommand: ParsableCommand {
     }
     if summary { replay.printSummary(into: &text) }
     try Self.flush(&text)
+    if replay.refused > 0 { throw ExitCode.failure }
   }
 
   private static func flush(_ text: inout TextBuffer) throws(Failure) {

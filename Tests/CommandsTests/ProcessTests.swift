@@ -44,7 +44,7 @@ import Topology
     #expect(console.refusal("fork()").errno == .noSuchProcess)
     // A transcript has it as its outcome.
     var text = TextBuffer()
-    #expect(Interpreter(console.machine).replay("fork()", into: &text) == .call)
+    #expect(Interpreter(console.machine).replay("fork()", into: &text) == .refused)
     #expect(text.string == "[pid 1] fork() = ? no such process\n")
   }
 
@@ -218,7 +218,7 @@ import Topology
     #expect(value("lines").hasSuffix(" 10: 8 calls, 1 words, 1 refused"))
     #expect(
       value("faults").hasSuffix(
-        " 3, 0 of them major: 2 zeroed, 1 copied, 0 written in place, 0 grew a stack, 1 invalid"))
+        " 3, 0 of them major; 2 pages zeroed, 1 copied, 0 written in place; stacks grown 0 times; 1 accesses refused"))
     #expect(value("node 3").contains(" 1 placed"))
     #expect(
       value("TLB").contains("accesses") && value("shootdowns").contains("requests") && value("peak").contains("kB"))

@@ -268,18 +268,21 @@ extension UserMemory {
     return failed
   }
 
-  /// move_pages(2) with one node for all pages; nil asks where they are. Each page's status: its node or a negative errno.
-  public func movePages(_ process: Process, at addresses: [UInt64], to node: Int?, flags rawFlags: UInt64)
-    throws(CallError) -> [Int32]
-  {
-    currentCPU = process.cpu
+  /// move_pages(2) with a node for each page; nil asks where they are. Each page's status: its node or a negative errno. `pid`: 0 is the caller.
+  public func movePages(
+    _ caller: Process, of pid: UInt64, at addresses: [UInt64], to nodes: [Int]?, flags rawFlags: UInt64
+  ) throws(CallError) -> [Int32] {
+    currentCPU = caller.cpu
     let flags = MoveFlags(rawValue: UInt64(UInt32(truncatingIfNeeded: rawFlags)))
     if !flags.isSubset(of: [.move, .moveAll]) { throw .invalid }
     if flags.contains(.moveAll), !limits.isPrivileged { throw .notPermitted }
+    let process = try named(pid, by: caller)
     let space = process.space
     var status: [Int32] = []
-    // Pages are moved when one that does not move ends their row (`move_pages_and_store_status`): until then each can be met once.
+    // Pages are moved when one that does not move, or moves elsewhere, ends their row (`move_pages_and_store_status`): until then each can be
+    // met once.
     var row: [(address: UInt64, page: FrameNumber)] = []
+    var target = 0
     func moveRow() throws(CallError) {
       defer { row = [] }
       for (address, page) in row {
@@ -288,16 +291,25 @@ extension UserMemory {
           continue
         }
         if poolHead(entry) != nil {
-          if !migratePoolPage(page, entry.level, to: [NodeID(node ?? 0)]) { throw .outOfMemory }
+          if !migratePoolPage(page, entry.level, to: [NodeID(target)]) { throw .outOfMemory }
           continue
         }
-        let isMoved = migrate(page) { allocate(process, on: NodeID(node ?? 0), isHuge: $0, owner(of: page)) }
+        let isMoved = migrate(page) { allocate(process, on: NodeID(target), isHuge: $0, owner(of: page)) }
         if !isMoved { throw .outOfMemory }
       }
     }
-    for rawAddress in addresses {
+    for (index, rawAddress) in addresses.enumerated() {
       let address = space.roundedDown(rawAddress)
-      if let node, node < 0 || node >= NodeMask.capacity || !nodesWithMemory.contains(NodeID(node)) { throw .noDevice }
+      let node = nodes?[index]
+      if let node {
+        guard node >= 0, node < NodeMask.capacity, nodesWithMemory.contains(NodeID(node)) else {
+          // What is to be moved before it is (`out_flush`).
+          try moveRow()
+          throw .noDevice
+        }
+        if node != target { try moveRow() }
+        target = node
+      }
       do throws(CallError) {
         let frame = try frameToMove(process, rawAddress)
         let current = self.node(of: frame)

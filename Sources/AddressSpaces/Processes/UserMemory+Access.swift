@@ -126,7 +126,7 @@ extension UserMemory {
   }
 
   private func refuse(_ signal: Signal) -> Result<PhysicalAddress, Refusal> {
-    events.invalid += 1
+    if signal != .killed { events.invalid += 1 }
     return .failure(Refusal(signal: signal))
   }
 }

@@ -65,6 +65,8 @@ extension UserMemory {
     var outcome = first
     while page <= last {
       if case .failure(let refusal) = outcome, refusal.signal == .segmentation(.mapError) {
+        // The program's own access was none that failed.
+        events.invalid -= 1
         // PROT_READ|PROT_WRITE|PROT_EXEC, as code and data are not told apart; where W^X holds, without the right to execute.
         let protection: UInt64 = settings.enforcesWriteXorExecute ? 3 : 7
         _ = try? mmap(process, page, 1 << pageShift, protection: protection, flags: 0x32, file: nil, offset: 0)

@@ -12,24 +12,29 @@ struct CallRow: Sendable {
   }
   var name: String
   var parameters: [Parameter]
+  /// Those of the system call, as strace prints them, where it has more.
+  var recorded: [Parameter]
   var summary: String
   /// Reaches for nothing but what processes do with their own memory: see `UserMemory.settle`.
   var isAccess: Bool
   var run: @Sendable (CallContext) throws(CallError) -> CallOutcome
 
   init(
-    _ name: String, _ parameters: [Parameter], _ summary: String, isAccess: Bool = false,
+    _ name: String, _ parameters: [Parameter], recorded: [Parameter] = [], _ summary: String, isAccess: Bool = false,
     _ run: @escaping @Sendable (CallContext) throws(CallError) -> CallOutcome
   ) {
     self.name = name
     self.parameters = parameters
+    self.recorded = recorded
     self.summary = summary
     self.isAccess = isAccess
     self.run = run
   }
 
   /// `mmap(ADDRESS, LENGTH, ...)`, as help shows it.
-  var usage: String {
+  var usage: String { usage(parameters) + (recorded.isEmpty ? "" : ", or \(usage(recorded))") }
+
+  private func usage(_ parameters: [Parameter]) -> String {
     let words = parameters.map { ($0.isOptional ? "[" : "") + $0.name + ($0.isOptional ? "]" : "") }
     return "\(name)(\(words.joined(separator: ", ")))"
   }
@@ -44,6 +49,7 @@ struct CallRow: Sendable {
 
   /// Refuses arguments that the row's parameters do not take, with the column of the first.
   func check(_ call: CallSyntax) throws(CallSyntaxError) {
+    let parameters = !recorded.isEmpty && call.arguments.count > parameters.count ? recorded : parameters
     for (index, argument) in call.arguments.enumerated() {
       guard index < parameters.count else {
         throw CallSyntaxError(kind: .malformed("too many arguments: \(usage)"), column: call.columns[index])

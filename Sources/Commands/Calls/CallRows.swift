@@ -94,9 +94,14 @@ extension CallRow {
       try call.memory.setPolicy(call.process, mode: call.number(0), mask: call.mask(1), maxNode: call.number(2))
       return .number(0)
     },
-    CallRow("get_mempolicy", [number("ADDRESS"), number("FLAGS")], "a policy's mode and nodes") {
-      call throws(CallError) in
-      let (mode, nodes) = try call.memory.policy(call.process, at: call.number(0), flags: call.number(1))
+    CallRow(
+      "get_mempolicy", [number("ADDRESS"), number("FLAGS")],
+      recorded: [mask("MODE"), mask("NODES"), number("MAXNODE"), number("ADDRESS"), number("FLAGS")],
+      "a policy's mode and nodes"
+    ) { call throws(CallError) in
+      let address = call.arguments.count > 2 ? 3 : 0
+      let (mode, nodes) = try call.memory.policy(
+        call.process, at: call.number(address), flags: call.number(address + 1))
       return .text("0 mode=\(mode) nodes=0x\(String(nodes.words[0], radix: 16))")
     },
     CallRow(
@@ -110,14 +115,28 @@ extension CallRow {
     },
     CallRow(
       "move_pages", [number("ADDRESS"), number("PAGES"), number("NODE"), number("FLAGS")],
+      recorded: [
+        number("PID"), number("PAGES"), mask("ADDRESSES"), mask("NODES"), mask("STATUS"), number("FLAGS"),
+      ],
       "moves pages to a node, or with -1 says where they are; each page's status"
     ) { call throws(CallError) in
       if call.number(1) > 1 << 16 { throw .outOfMemory }
+      if call.arguments.count > 4 {
+        let count = Int(call.number(1))
+        guard let addresses = call.mask(2), addresses.count >= count else { throw .badAddress }
+        let nodes = call.mask(3)
+        if let nodes, nodes.count < count { throw .badAddress }
+        let status = try call.memory.movePages(
+          call.process, of: call.number(0), at: Array(addresses.prefix(count)),
+          to: nodes.map { $0.prefix(count).map { Int(Int32(truncatingIfNeeded: $0)) } }, flags: call.number(5))
+        return .text("0 [" + status.map(String.init).joined(separator: ", ") + "]")
+      }
       let size = UInt64(1) << call.memory.pageShift
       let addresses = (0..<call.number(1)).map { call.number(0) &+ $0 &* size }
       let node = Int64(bitPattern: call.number(2))
       let status = try call.memory.movePages(
-        call.process, at: addresses, to: node < 0 ? nil : Int(Int32(truncatingIfNeeded: node)), flags: call.number(3))
+        call.process, of: 0, at: addresses,
+        to: node < 0 ? nil : addresses.map { _ in Int(Int32(truncatingIfNeeded: node)) }, flags: call.number(3))
       return .text("0 [" + status.map(String.init).joined(separator: ", ") + "]")
     },
     CallRow(

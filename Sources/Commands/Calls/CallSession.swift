@@ -40,10 +40,10 @@ public struct CallSession {
   }
 
   /// The same as a transcript has it, where processes that are not there have an outcome as well.
-  public func transcribe(_ line: some StringProtocol) throws(CallSyntaxError) -> String? {
+  public func transcribe(_ line: some StringProtocol, isOfNobody: inout Bool) throws(CallSyntaxError) -> String? {
     guard let (call, _) = try parse(line) else { return nil }
-    if memory.process(ProcessID(call.pid)) == nil { return call.head + " = ? no such process" }
-    return try carryOut(line)
+    isOfNobody = memory.process(ProcessID(call.pid)) == nil
+    return isOfNobody ? call.head + " = ? no such process" : try carryOut(line)
   }
 
   private func parse(_ line: some StringProtocol) throws(CallSyntaxError) -> (call: CallSyntax, row: CallRow)? {

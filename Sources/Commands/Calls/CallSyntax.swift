@@ -247,11 +247,15 @@ struct CallReader {
         if words.isEmpty { return .mask([0]) }
         return isDecimal ? .list(words) : .mask(words)
       }
-      let begin = place
-      let spelled = word()
-      if spelled.hasPrefix("0x") || spelled.hasPrefix("0X") { isDecimal = false }
-      guard let value = Self.value(of: spelled) else { throw fail("a number or ']' expected", at: begin) }
-      words.append(value)
+      if bytes[place...].starts(with: "0x".utf8) || bytes[place...].starts(with: "0X".utf8) { isDecimal = false }
+      // A status as strace shows it is an answer, whatever it says: `[0, -ENOENT]`.
+      if bytes[place...].starts(with: "-E".utf8) {
+        place += 1
+        _ = word()
+        words.append(.max)
+      } else {
+        words.append(try number())
+      }
     }
   }
 }

@@ -3,11 +3,17 @@ extension RecordedLog {
   /// Whether a line is one of a recorded log rather than of a script: lackey's, or one that says what became of a call or a process.
   public static func isRecorded(_ line: some StringProtocol) -> Bool {
     if line.hasPrefix("==") || line.hasPrefix("strace: ") || isAccess(line) { return true }
+    if notice(in: line) != nil { return true }
     let (process, body) = head(Substring(line))
     if body.hasPrefix("+++ ") || body.hasPrefix("--- ") || body.hasPrefix("<... ") { return true }
     guard body.contains("("), let first = body.unicodeScalars.first, first.properties.isAlphabetic || process != nil
     else { return false }
     return body.hasSuffix(unfinishedMark) || splitResult(body) != nil
+  }
+
+  /// Where strace says, in the middle of a call's line, that it follows a new process (`-f` without `-o`).
+  static func notice<Line: StringProtocol>(in line: Line) -> Line.Index? {
+    line.hasSuffix(" attached") ? line.range(of: "strace: Process ")?.lowerBound : nil
   }
 
   private static func isAccess(_ line: some StringProtocol) -> Bool {
@@ -26,15 +32,20 @@ extension RecordedLog {
     case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "="), UInt8(ascii: "+"), UInt8(ascii: "-"),
       UInt8(ascii: "<"), UInt8(ascii: "I"), UInt8(ascii: " "):
       return true
+    // The place of the call (`-i`).
+    case UInt8(ascii: "[") where unsafe line.count > 1 && !line[1...].starts(with: "pid".utf8): return true
     default:
-      if unsafe !line.contains(UInt8(ascii: "(")) { return unsafe line.starts(with: "strace: ".utf8) }
+      if unsafe !line.contains(UInt8(ascii: "(")) {
+        return unsafe first == UInt8(ascii: "[") || line.starts(with: "strace: ".utf8)
+      }
       return unsafe line.contains(UInt8(ascii: "=")) || line.contains(UInt8(ascii: "<"))
     }
   }
 
   static let unfinishedMark = "<unfinished ...>"
 
-  /// The process that a line begins with, and what is behind it and behind the time (`-t`, `-tt`, `-ttt`, `-r`), where there is one.
+  /// The process that a line begins with, and what is behind it and behind the time (`-t`, `-tt`, `-ttt`, `-r`) and the place (`-i`), where
+  /// there is one.
   static func head(_ line: Substring) -> (process: Int?, body: Substring) {
     var body = line
     var process: Int?
@@ -51,6 +62,11 @@ extension RecordedLog {
     let time = body.prefix { ("0"..."9").contains($0) || $0 == ":" || $0 == "." }
     if time.contains(where: { $0 == ":" || $0 == "." }), body.dropFirst(time.count).first == " " {
       body = body.dropFirst(time.count).drop { $0 == " " }
+    }
+    if body.hasPrefix("["), let close = body.firstIndex(of: "]"),
+      body[..<close].dropFirst().allSatisfy({ $0.isHexDigit || $0 == "?" })
+    {
+      body = body[body.index(after: close)...].drop { $0 == " " }
     }
     return (process, body)
   }

@@ -18,6 +18,12 @@ public struct RecordedLog {
   /// The beginnings of calls that were interrupted, by process.
   private var unfinished: [Int: String] = [:]
   private var current: Int = -1
+  /// The beginning of a line that strace broke off to say something.
+  private var torn = ""
+  /// Whether a line goes on with one that was broken off.
+  public func continuesLine(_ bytes: some Sequence<UInt8>) -> Bool {
+    !torn.isEmpty && bytes.first { _ in true }.map { ", )".utf8.contains($0) } ?? false
+  }
   /// Calls that make a process or thread and have not returned yet, oldest first.
   private var births: [(parent: Int, isThread: Bool)] = []
   /// Who was heard of before the call that made it returned.
@@ -51,7 +57,14 @@ public struct RecordedLog {
       counts.skipped += 1
       return nil
     }
-    let (process, body) = Self.head(Substring(line))
+    let whole = continuesLine(line.utf8) ? torn + line : String(line)
+    torn = ""
+    if let notice = Self.notice(in: whole) {
+      torn = String(whole[..<notice])
+      counts.skipped += 1
+      return nil
+    }
+    let (process, body) = Self.head(Substring(whole))
     if let process { current = process }
     return try take(body: String(body))
   }
@@ -63,6 +76,7 @@ public struct RecordedLog {
     processes = [:]
     files = [:]
     unfinished = [:]
+    torn = ""
     births = []
     early = []
   }
@@ -126,6 +140,9 @@ public struct RecordedLog {
       return try plain(process, call, result, needsAreas: true)
     case "munmap", "mlockall", "munlockall", "mbind", "set_mempolicy":
       return try plain(process, call, result, needsAreas: false)
+    // Of longer lists strace prints the beginning.
+    case "get_mempolicy", "move_pages", "migrate_pages", "sched_setaffinity":
+      if !call.contains("...") { return try ofProcess(process, call, result) }
     default: break
     }
     counts.skipped += 1
@@ -166,6 +183,19 @@ public struct RecordedLog {
     {
       syntax.arguments = Array(syntax.arguments.prefix(3)) + [.number(flags | 2), .number(target)]
     }
+    return perform(syntax, process, result)
+  }
+
+  /// Calls that name a recorded process; one that the log does not know is the caller, as a log without `-f` has it.
+  private mutating func ofProcess(_ process: Process, _ call: String, _ result: String) throws(CallSyntaxError)
+    -> String?
+  {
+    var syntax = try CallSyntax(call)
+    if case .number(let pid) = syntax.arguments.first, pid != 0 {
+      let known = processes[Int(truncatingIfNeeded: pid)]
+      syntax.arguments[0] = .number(UInt64(known?.rawValue ?? 0))
+    }
+    try CallRow.byName[syntax.name]?.check(syntax)
     return perform(syntax, process, result)
   }
 
@@ -228,7 +258,8 @@ public struct RecordedLog {
     // The text of an error, in brackets behind its name, is strace's own, and so is the time that a call took (`-T`).
     let recorded = result.prefix { $0 != "(" && $0 != "<" }.trimmingBlanks()
     let ours = outcome.suffix.dropFirst(3)
-    if ours == recorded { return nil }
+    // What is behind a result of 0 stands among the arguments in strace's logs.
+    if ours == recorded || recorded == "0" && ours.hasPrefix("0 ") { return nil }
     counts.differing += 1
     return "\(syntax.text) = \(ours), recorded \(recorded)"
   }

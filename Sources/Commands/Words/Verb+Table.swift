@@ -17,7 +17,12 @@ extension Verb {
       seconds.append(verb)
     }
     if seconds.isEmpty {
-      throw Refusal(.invalidArgument, "\(first.quoted) is no word of this language; \"help\" lists them")
+      let isNumber = first.text.allSatisfy { ("0"..."9").contains($0) }
+      throw Refusal(
+        .invalidArgument,
+        isNumber
+          ? "\(first.quoted) begins no line, but for one of a recorded log, which this is not or not all of"
+          : "\(first.quoted) is no word of this language; \"help\" lists them")
     }
     let known = seconds.compactMap(\.secondWord).joined(separator: " or ")
     guard let second = tokens.next() else {

@@ -38,8 +38,9 @@ struct CallMachine {
   func replay(_ script: String) throws -> String {
     let session = CallSession(memory)
     var transcript = ""
+    var isOfNobody = false
     for line in script.split(separator: "\n") {
-      if let text = try session.transcribe(line) { transcript += text + "\n" }
+      if let text = try session.transcribe(line, isOfNobody: &isOfNobody) { transcript += text + "\n" }
     }
     return transcript
   }

@@ -36,7 +36,9 @@ import Testing
     #expect { try session.carryOut("[pid 9] fork()") } throws: {
       ($0 as? CallSyntaxError) == CallSyntaxError(kind: .unknownProcess(9), column: 6)
     }
-    #expect(try session.transcribe("[pid 9] fork()") == "[pid 9] fork() = ? no such process")
+    var isOfNobody = false
+    let outcome = try session.transcribe("[pid 9] fork()", isOfNobody: &isOfNobody)
+    #expect(outcome == "[pid 9] fork() = ? no such process" && isOfNobody)
   }
 
   @Test func everyRowHasItsUsage() {

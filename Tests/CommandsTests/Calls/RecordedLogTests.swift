@@ -134,12 +134,96 @@ import Topology
     "7 mlock2(0x7f1200000000, 4096, MLOCK_ONFAULT) = 0", "[pid 7] futex(0x7f12, FUTEX_WAIT, 2, NULL <unfinished ...>",
     "[pid 7] <... futex resumed>) = 0", "strace: Process 7 attached", "7 +++ killed by SIGTERM +++",
     "7 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER} ---",
+    "[00007f12abcdef01] munmap(0x7f1200000000, 4096) = 0", "7 [????????????????] +++ exited with 0 +++",
+    "[pid 7] [00007f12abcdef01] munmap(0x1, 4096) = -1 EINVAL (Invalid argument)",
+    "[????????????????] --- SIGCHLD {si_signo=SIGCHLD} ---",
   ])
   func takesWhatOptionsAdd(_ line: String) throws {
     var log = RecordedLog(try machine())
     #expect(RecordedLog.isRecorded(line))
     #expect(try log.take(line) == nil)
     #expect(log.counts.differing == 0)
+  }
+
+  /// Calls about policies and CPUs take effect, for the process that they name.
+  @Test func placesAsRecorded() throws {
+    let machine = try machine()
+    var log = RecordedLog(machine)
+    func take(_ line: String) throws -> String? { try log.take(line) }
+    for line in [
+      "7 mmap(NULL, 16384, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_POPULATE, -1, 0) = 0x7f1200000000",
+      "7 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD) = 8",
+      "7 move_pages(0, 3, [0x7f1200000000, 0x7f1200001000, 0x7f1200002000], [1, 2, 2], [1, 2, 2], MPOL_MF_MOVE_ALL) = 0",
+      "7 move_pages(0, 2, [0x7f1200000000, 0x7f1200009000], NULL, [1, -ENOENT], 0) = 0",
+      "7 migrate_pages(8, 64, [0x00000000000004], [0x00000000000008]) = 0",
+      "8 get_mempolicy([MPOL_DEFAULT], [0x0000000000000000], 64, NULL, 0) = 0",
+      "7 sched_setaffinity(8, 128, [5 7])  = 0", "7 sched_setaffinity(7, 128, [2]) = 0",
+    ] { #expect(try take(line) == nil, "\(line)") }
+    #expect(log.counts.calls == 8 && log.counts.skipped == 0 && log.counts.differing == 0)
+    let (parent, child) = (machine.users.process(ProcessID(2))!, machine.users.process(ProcessID(3))!)
+    #expect(machine.users.numaMaps(parent).contains("N0=1 N1=1 N3=2"), "\(machine.users.numaMaps(parent))")
+    #expect(parent.allowedCPUs.map(\.rawValue) == [2] && child.allowedCPUs.map(\.rawValue) == [5, 7])
+    #expect(
+      try take("8 sched_setaffinity(0, 128, [77]) = 0") == "sched_setaffinity(0, 128, [77]) = -1 EINVAL, recorded 0")
+    // Of a long list strace prints the beginning.
+    #expect(try take("7 move_pages(0, 99, [0x7f1200000000, ...], [1, ...], [1, ...], MPOL_MF_MOVE) = 0") == nil)
+    #expect(log.counts.skipped == 1)
+  }
+
+  /// Without -o strace says in the middle of a line that it follows a new process.
+  @Test(arguments: [
+    [
+      "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLDstrace: Process 8 attached",
+      ", child_tidptr=0x7f12) = 8",
+    ],
+    [
+      "[pid 7] clone(child_stack=NULL, flags=SIGCHLDstrace: Process 8 attached", " <unfinished ...>",
+      "[pid 8] brk(NULL) = 0x55d0c0f00000", "[pid 7] <... clone resumed>, child_tidptr=0x7f12) = 8",
+    ],
+  ]) func joinsTornLines(_ lines: [String]) throws {
+    let machine = try machine()
+    var replay = Replay(machine)
+    var text = TextBuffer()
+    for line in ["brk(NULL) = 0x55d0c0e00000"] + lines { replay.carryOut(line, into: &text) }
+    #expect(text.string == "" && replay.refused == 0)
+    #expect(machine.users.pids.count == (lines.count == 2 ? 3 : 4), "\(machine.users.pids)")
+    let console = CommandFile(machine: machine).open(reads: true, writes: true, appends: false)
+    let log = (lines.joined(separator: "\n") + "\n").utf8
+    #expect(try unsafe Array(log).withUnsafeBytes { try unsafe console.write($0, at: 0) } == log.count)
+  }
+
+  /// A line of somebody else's is none that goes on with a torn one.
+  @Test func leavesWhatFollowsATornLine() throws {
+    let machine = try machine()
+    var replay = Replay(machine)
+    var text = TextBuffer()
+    for line in ["clone(child_stack=NULLstrace: Process 8 attached", "spawn hog", "clone(xstrace: Process 9 attached"] {
+      replay.carryOut(line, into: &text)
+    }
+    replay.carryOut("[pid 2] exit(0)", into: &text)
+    #expect(text.string == "spawn hog = 2\n[pid 2] exit(0) = ?\n" && replay.refused == 0)
+  }
+
+  /// A log that ends anywhere.
+  @Test func saysWhatIsCutShort() throws {
+    for line in ["8325  mmap(NULL, 90", "8325", "83"] {
+      var replay = Replay(try machine(), summarizes: true)
+      var text = TextBuffer()
+      replay.carryOut(line, into: &text)
+      #expect(text.string.contains("one of a recorded log, which this is not or not all of"), "\(line)")
+      #expect(replay.refused == 1)
+    }
+  }
+
+  /// A program whose log is replayed has made no invalid access where its pages are made as it touches them.
+  @Test func countsNoFaultsThatTheProgramHadNot() throws {
+    let machine = try machine()
+    var replay = Replay(machine, summarizes: true)
+    var text = TextBuffer()
+    for line in [" L 04222cac,8", " S 1ffeffe7e8,16", "I  04001000,3"] { replay.carryOut(line, into: &text) }
+    replay.printSummary(into: &text)
+    #expect(text.string.contains("; 0 accesses refused\n") && replay.refused == 0)
+    #expect(machine.users.events.invalid == 0 && machine.users.events.faults > 0)
   }
 
   /// Lines of a script that look like it.
