@@ -106,6 +106,9 @@ import Topology
       #expect(console.refusal("[pid 1] sched_setaffinity(0, 128, \(cpus))").reason.contains("EINVAL"), "\(cpus)")
     }
     #expect(allowed() == [0])
+    #expect(console.refusal("[pid 1] sched_setaffinity(0, 128, [0-3])").reason.contains("column 37: a number or ']'"))
+    #expect(try console.answer("move_pages(0, 0, NULL, NULL, NULL, 0)").hasSuffix("= 0 []\n"))
+    #expect(console.refusal("move_pages(0, 1, NULL, NULL, NULL, 0)").reason.contains("EFAULT"))
   }
 
   @Test func limitsProcesses() throws {

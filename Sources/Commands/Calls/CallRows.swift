@@ -123,7 +123,8 @@ extension CallRow {
       if call.number(1) > 1 << 16 { throw .outOfMemory }
       if call.arguments.count > 4 {
         let count = Int(call.number(1))
-        guard let addresses = call.mask(2), addresses.count >= count else { throw .badAddress }
+        let addresses = call.mask(2) ?? []
+        if addresses.count < count { throw .badAddress }
         let nodes = call.mask(3)
         if let nodes, nodes.count < count { throw .badAddress }
         let status = try call.memory.movePages(

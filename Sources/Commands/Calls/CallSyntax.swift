@@ -256,6 +256,8 @@ struct CallReader {
       } else {
         words.append(try number())
       }
+      // `[0-3]` is no list.
+      if next == UInt8(ascii: "-"), bytes[place - 1] != UInt8(ascii: " ") { throw fail("a number or ']' expected") }
     }
   }
 }
