@@ -67,7 +67,8 @@
   func end(_ slot: Int) -> UInt64 {
     assert(slot < count)
     let key = unsafe place(slot)[0]
-    return key == Self.far ? area(slot).end : (base + UInt64(key)) << Self.pageShift
+    if key == Self.far { return unsafe unretained(slot)._withUnsafeGuaranteedRef { $0.end } }
+    return (base + UInt64(key)) << Self.pageShift
   }
   func area(_ slot: Int) -> Area { unsafe unretained(slot).takeUnretainedValue() }
   /// SAFETY: for the caller to use while the block holds it.
@@ -93,7 +94,7 @@
   }
 
   /// How many areas end at or below `address`.
-  func position(after address: UInt64) -> Int {
+  @inline(__always) func position(after address: UInt64) -> Int {
     let page = address &>> Self.pageShift
     if page < base { return 0 }
     let slot = position(afterKey: key(of: page))
@@ -179,19 +180,19 @@
     unsafe place(slot)[4] = Self.none
   }
 
-  private func move(_ slot: Int, to target: Int) {
+  /// Leaves what is in the slot, for others to replace.
+  private func copy(_ slot: Int, to target: Int) {
     let (from, to) = unsafe (place(slot), place(target))
     unsafe areaWord(target).pointee = areaWord(slot).pointee
     unsafe to[4] = from[4]
     unsafe setKey(target, from[0])
-    clear(slot)
   }
 
   /// `reaches` its start.
   func insert(_ area: Area, at slot: Int) {
     precondition(count < Self.capacity && reaches(area.start))
     lower(to: area.start)
-    for behind in (slot..<count).reversed() { move(behind, to: behind + 1) }
+    for behind in (slot..<count).reversed() { copy(behind, to: behind + 1) }
     // The block holds the area from now on.
     unsafe areaWord(slot).pointee = UInt(bitPattern: Unmanaged.passRetained(area).toOpaque())
     setBounds(slot, area.start, area.end)
@@ -200,8 +201,8 @@
 
   func remove(at slot: Int) {
     unsafe unretained(slot).release()
-    clear(slot)
-    for behind in slot + 1..<count { move(behind, to: behind - 1) }
+    for behind in slot + 1..<count { copy(behind, to: behind - 1) }
+    clear(count - 1)
     count -= 1
   }
 

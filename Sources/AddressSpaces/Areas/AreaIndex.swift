@@ -39,7 +39,7 @@ struct AreaIndex {
     return blocks[position.chunk].area(position.slot)
   }
 
-  private func position(endingAbove address: UInt64) -> Position? {
+  @inline(__always) private func position(endingAbove address: UInt64) -> Position? {
     if blocks.isEmpty { return nil }
     let chunk = chunkIndex(for: address)
     let slot = blocks[chunk].position(after: address)
