@@ -4,7 +4,7 @@ internal import PhysicalMemory
 internal import Topology
 
 extension Machine {
-  /// What an entry of `/proc/sys/vm` holds: one number, or one for each kind of zone. Numbers without a sign come as bit patterns.
+  /// What an entry of `/proc/sys` holds: one number, or one for each kind of zone. Numbers without a sign come as bit patterns.
   public func values(of key: Sysctl.Key) -> [Int] {
     let tunables = memory.tunables
     let limits = users.limits
@@ -27,6 +27,8 @@ extension Machine {
     case .compactionProactiveness: return [compaction.proactiveness]
     case .extfragThreshold: return [compaction.fragmentationThreshold]
     case .compactUnevictableAllowed: return [compaction.mayMoveUnevictable ? 1 : 0]
+    case .processNumberLimit: return [Int(users.pidLimit)]
+    case .threadLimit: return [Int(users.threadLimit)]
     default: return [sysctls[key]]
     }
   }
@@ -76,6 +78,8 @@ extension Machine {
     case .oomKillAllocatingTask:
       sysctls[key] = value
       users.killsAllocatingTask = value != 0
+    case .processNumberLimit: users.pidLimit = Int32(value)
+    case .threadLimit: users.threadLimit = UInt64(value)
     case .dropCaches: dropCaches(pages: value & 1 != 0, slab: value & 2 != 0)
     default: sysctls[key] = value
     }

@@ -1,7 +1,8 @@
 internal import MemoryTypes
 internal import Topology
 
-/// An entry of `/proc/sys/vm`: a row of `Sysctl.all` (kernel/sysctl.c `vm_table`, and mm's own tables, Linux 6.1).
+/// An entry of `/proc/sys/vm`, and of `/proc/sys/kernel` what governs processes: a row of `Sysctl.all` (kernel/sysctl.c `vm_table`, `kern_table`,
+/// and mm's own tables, Linux 6.1).
 public struct Sysctl: Sendable {
   /// What may be written, and how it is read: which of the kernel's handlers serves the entry.
   public enum Form: Sendable {
@@ -11,6 +12,8 @@ public struct Sysctl: Sendable {
     case signedOrZero(ClosedRange<Int>)
     /// A number of 64 bits without (`proc_doulongvec_minmax`).
     case unsigned(ClosedRange<UInt64>)
+    /// The same, within what the machine's CPUs allow (`pid_max`).
+    case processNumber
     /// Any number, kept as 0 or 1 (`proc_dobool`).
     case flag
     /// As many numbers as the machine has kinds of zones; what cannot be read is ignored (`lowmem_reserve_ratio_sysctl_handler`).
@@ -27,6 +30,8 @@ public struct Sysctl: Sendable {
   public let mode: UInt16
   public let form: Form
   let initial: Int
+  /// Below `/proc/sys`.
+  public let directory: String
   /// The architectures that have the entry.
   let architectures: [Architecture]
 
@@ -34,12 +39,14 @@ public struct Sysctl: Sendable {
 
   private init(
     _ key: Key, _ form: Form, _ initial: Int = 0, mode: UInt16 = 0o644,
+    in directory: String = "vm",
     on architectures: [Architecture] = Architecture.allCases
   ) {
     self.key = key
     self.form = form
     self.initial = initial
     self.mode = mode
+    self.directory = directory
     self.architectures = architectures
   }
 
@@ -94,6 +101,8 @@ public struct Sysctl: Sendable {
     case watermarkBoostFactor = "watermark_boost_factor"
     case watermarkScaleFactor = "watermark_scale_factor"
     case zoneReclaimMode = "zone_reclaim_mode"
+    case processNumberLimit = "pid_max"
+    case threadLimit = "threads-max"
   }
 
   private static let int = Int(Int32.min)...Int(Int32.max)
@@ -132,7 +141,9 @@ public struct Sysctl: Sendable {
     Sysctl(.swappiness, .signed(0...200), 60), Sysctl(.unprivilegedUserfaultfd, .signed(0...1)),
     Sysctl(.userReserveKilobytes, .unsigned(long)), Sysctl(.cachePressure, .signed(natural), 100),
     Sysctl(.watermarkBoostFactor, .signed(natural), 15000), Sysctl(.watermarkScaleFactor, .signed(1...3000)),
-    Sysctl(.zoneReclaimMode, .signed(natural)),
+    Sysctl(.zoneReclaimMode, .signed(natural)), Sysctl(.processNumberLimit, .processNumber, in: "kernel"),
+    // MAX_THREADS
+    Sysctl(.threadLimit, .signed(1...0x3fff_ffff), in: "kernel"),
   ]
 
   public func exists(on machine: Machine) -> Bool { architectures.contains(machine.description.architecture) }

@@ -7,8 +7,8 @@ struct Mountpoint {
   /// Absolute and without links.
   let path: FilePath
 
-  /// Finds `name`, whose last part may be a mount that no longer answers.
-  init(_ name: String) throws(Failure) {
+  /// Finds `name`, whose last part may be a mount that no longer answers. `isMounted`: something ought to be there.
+  init(_ name: String, isMounted: Bool = false) throws(Failure) {
     if name.isEmpty { throw Failure("the mountpoint's name is empty; name a directory") }
     if let path = Self.resolve(name) {
       self.path = FilePath(path)
@@ -17,7 +17,7 @@ struct Mountpoint {
     let error = Errno.last
     guard error == Self.deadError, let last = FilePath(name).lastComponent,
       let parent = Self.resolve(FilePath(name).removingLastComponent().string)
-    else { throw Failure(Self.explain(name, error)) }
+    else { throw Failure(Self.explain(name, error, isMounted: isMounted)) }
     path = FilePath(parent).appending(last)
   }
 
@@ -31,8 +31,9 @@ struct Mountpoint {
     return unsafe String(cString: path)
   }
 
-  private static func explain(_ name: String, _ error: Errno) -> String {
+  private static func explain(_ name: String, _ error: Errno, isMounted: Bool = false) -> String {
     switch error {
+    case .noSuchFileOrDirectory where isMounted: "\(name): no such directory, so nothing is mounted there"
     case .noSuchFileOrDirectory: "\(name): no such directory; create it with: mkdir -p '\(name)'"
     case .permissionDenied: "\(name): permission denied; choose a directory of your own"
     default: "\(name): \(error)"

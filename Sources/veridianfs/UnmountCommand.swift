@@ -11,7 +11,7 @@ struct UnmountCommand: ParsableCommand {
   var mountpoint: String
 
   func run() throws {
-    let mountpoint = try Mountpoint(mountpoint)
+    let mountpoint = try Mountpoint(mountpoint, isMounted: true)
     guard let mount = try MountTable.entry(at: mountpoint.path) else {
       throw Failure("\(mountpoint.path): nothing is mounted there")
     }

@@ -87,8 +87,44 @@ import Topology
     // A process of the same number after a reset is another one.
     let old = try served.open("proc/1/mem")
     #expect(try old.read(4, at: 0x1000) == [0, 0, 0, 0])
+    let name = try served.open("proc/1/comm", O_RDWR)
+    #expect(try name.text() == "init\n")
     _ = try served.command("reset")
     #expect(try old.read(4, at: 0x1000) == [])
+    #expect(failure { () throws(Errno) in try name.text() } == .noSuchProcess)
+    #expect(failure { () throws(Errno) in try name.write("x") } == .noSuchProcess)
+  }
+
+  /// Numbers go round, past the reserved ones, and what was opened of one process shows nothing of the next with its number.
+  @Test func givesNumbersAgain() throws {
+    let served = try Served(.fourNode, profile: .linux)
+    #expect(try served.text("proc/sys/kernel/pid_max") == "32768\n")
+    for bad in ["300", "4194305", "-1", "x", ""] {
+      let error = failure { () throws(Errno) in try served.write(bad + "\n", to: "proc/sys/kernel/pid_max") }
+      #expect(error == .invalidArgument, "\(bad)")
+    }
+    try served.write("303\n", to: "proc/sys/kernel/pid_max")
+    let numbers = (2...302).map { $0 == 2 || $0 == 301 ? "spawn\n" : "spawn\n[pid \($0)] exit(0)\n" }
+    #expect(try served.command(numbers.joined()).hasPrefix("2\n3\n"))
+    let (memory, status) = (try served.open("proc/2/mem"), try served.open("proc/301/status"))
+    #expect(try served.command("fork()").hasSuffix("= 300\n"), "up to 299 numbers are given out once")
+    #expect(try served.command("fork()").hasSuffix("= 302\n"), "301 is in use")
+    #expect(try served.command("fork()").contains("= -1 EAGAIN"))
+    #expect(failure { () throws(Errno) in try served.command("spawn") } == .resourceTemporarilyUnavailable)
+    #expect(try served.text("proc/stat").contains("\nprocesses 304\n"))
+    #expect(try status.text().contains("\nPid:\t301\n"))
+    _ = try served.command("[pid 301] exit(0)")
+    #expect(try served.command("spawn next") == "301\n")
+    #expect(failure { () throws(Errno) in try status.text() } == .noSuchProcess)
+    #expect(try served.text("proc/301/comm") == "next\n")
+    #expect(failure { () throws(Errno) in try memory.read(4, at: 0x1000) } == .ioError, "2 goes on")
+    try served.write("20\n", to: "proc/sys/kernel/threads-max")
+    #expect(try served.text("proc/sys/kernel/threads-max") == "20\n")
+    _ = try served.command("reset")
+    #expect(try served.text("proc/sys/kernel/pid_max") == "32768\n")
+    try served.write("2\n", to: "proc/sys/kernel/threads-max")
+    #expect(try served.command("spawn") == "2\n")
+    #expect(failure { () throws(Errno) in try served.command("spawn") } == .resourceTemporarilyUnavailable)
   }
 
   /// What init has on the real machine, but for a number that follows from the memory.

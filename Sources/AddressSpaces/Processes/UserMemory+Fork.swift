@@ -25,7 +25,7 @@ extension UserMemory {
     defer { forking = nil }
     // As it is before the child's tables take turns of the parent's (`dup_task_struct`).
     let lastInterleaved = parent.lastInterleaved
-    let pid = nextPID
+    guard let pid = nextPID else { throw .tryAgain }
     guard let stack = try? makeKernelStack(parent.cpu) else {
       ranOut = true
       throw .outOfMemory

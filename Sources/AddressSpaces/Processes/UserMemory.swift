@@ -33,8 +33,10 @@ public final class UserMemory {
   private(set) var processes: [ProcessID: Process] = [:]
   /// What areas of frames show. Its number is that of `/dev/mem` on the oracle's devtmpfs.
   let physicalFile = MemoryFile(kind: .physicalMemory, number: 4, path: "/dev/mem", size: .max)
-  /// The number given out last: how many processes there ever were.
-  public private(set) var lastPID: Int32 = 0
+  /// The number given out last.
+  private(set) var lastPID: Int32 = 0
+  /// How many processes there ever were (`total_forks`).
+  public private(set) var processesEver: UInt64 = 0
   private var lastFileNumber: UInt64
   var random: SplitMix64
   var kernelStacks = KernelStacks()
@@ -46,7 +48,11 @@ public final class UserMemory {
   /// (`set_max_threads`, `fork_init`).
   public var processLimit: UInt64 { threadLimit / 2 }
   /// How many processes there may be at once (`max_threads`).
-  private var threadLimit: UInt64 = 0
+  public var threadLimit: UInt64 = 0
+  /// Above every process's number (`pid_max`).
+  public var pidLimit: Int32
+  /// What `pidLimit` may be (`pid_max_min`, `pid_max_max`; `pid_idr_init`).
+  public let pidLimits: ClosedRange<Int32>
   /// The nodes with memory (`node_states[N_MEMORY]`).
   public private(set) var nodesWithMemory = NodeMask([])
   private var fallbackOrders: [NodeID: [NodeID]] = [:]
@@ -142,6 +148,8 @@ public final class UserMemory {
     lists = NodeTable(count: (physical.nodes.last?.rawValue ?? 0) + 1)
     zeroFrame = try physical.allocate(FrameRequest(zeroed: true)).start
     limits = Limits(pageSize: 1 << kernelTable.format.pageShift)
+    (pidLimits, pidLimit) = Self.pidLimits(
+      cpus: settings.homeNodes.count, is32Bit: kernelTable.format.layout.user.last.rawValue >> 32 == 0)
     // The kernel's own shared-memory files come before the first of a process's (see makeSharedFile).
     lastFileNumber = Self.firstFileNumber - 1
     physicalFile.users = 1
@@ -149,6 +157,15 @@ public final class UserMemory {
     followMemory()
     threadLimit = min(max(totalPages / (8 * kernelStackPages), 20), 0x3fff_ffff)
   }
+
+  /// What `pidLimit` may be with so many CPUs, and is at boot (`pid_idr_init`): PIDS_PER_CPU_DEFAULT and PIDS_PER_CPU_MIN each.
+  private static func pidLimits(cpus: Int, is32Bit: Bool) -> (range: ClosedRange<Int32>, initial: Int32) {
+    let most: Int32 = is32Bit ? 0x8000 : 4 << 20
+    let cpus = Int32(clamping: min(cpus, Int(most)))
+    return (min(max(reservedPIDs + 1, 8 * cpus), most)...most, min(most, max(0x8000, 1024 * cpus)))
+  }
+  /// Below it numbers are given out once (RESERVED_PIDS).
+  private static let reservedPIDs: Int32 = 300
 
   /// Looks anew at which nodes have memory, how much, and who stands in for whom: after memory has come or gone.
   public func followMemory() {
@@ -174,11 +191,12 @@ public final class UserMemory {
   /// In ascending order.
   public var pids: [ProcessID] { processes.keys.sorted() }
 
-  /// A new process with a stack and nothing else, on `cpu`; a child of process 1, unless it is that. Throws `outOfMemory`, `noSuchCPU`.
+  /// A new process with a stack and nothing else, on `cpu`; a child of process 1, unless it is that. Throws `outOfMemory`, also where
+  /// there is no room for one more, `noSuchCPU`.
   @discardableResult
   public func spawn(name: String, cpu: CPUID = CPUID(0)) throws(MemoryError) -> Process {
     guard homeNodes[cpu] != nil else { throw .noSuchCPU(cpu) }
-    let pid = ProcessID(lastPID + 1)
+    guard hasRoomForProcess, let pid = nextPID else { throw .outOfMemory(count: FrameCount(0)) }
     var layout = UserLayout(format)
     if settings.randomizesLayout { layout.randomize(&random, pageShift: pageShift) }
     let stack = try makeKernelStack(cpu)
@@ -187,12 +205,11 @@ public final class UserMemory {
       freeKernelStack(stack, cpu)
       throw error
     }
-    lastPID += 1
     let process = Process(
-      pid: pid, parent: ProcessID(lastPID == 1 ? 0 : 1), name: name, space: space, kernelStack: stack, cpu: cpu,
+      pid: pid, parent: ProcessID(pid.rawValue == 1 ? 0 : 1), name: name, space: space, kernelStack: stack, cpu: cpu,
       allowedCPUs: homeNodes.keys.sorted())
     addStack(to: space)
-    processes[pid] = process
+    add(process)
     return process
   }
 
@@ -218,12 +235,23 @@ public final class UserMemory {
   /// done with it afterwards.
   public func end() { processes = [:] }
 
-  /// The number of the next process: taken once there is one, as Linux takes it once there is memory (`copy_mm` before `alloc_pid`).
-  var nextPID: ProcessID { ProcessID(lastPID + 1) }
+  /// The number of the next process: taken once there is one, as Linux takes it once there is memory (`copy_mm` before `alloc_pid`). The next
+  /// free one, round and round, without the reserved ones from the second round on (`alloc_pid`, `idr_alloc_cyclic`); nil where none is free.
+  var nextPID: ProcessID? {
+    let lowest = lastPID >= Self.reservedPIDs ? Self.reservedPIDs : 1
+    let next = max(lastPID + 1, lowest)
+    if next < pidLimit, let pid = freePID(next..<pidLimit) { return pid }
+    return freePID(lowest..<min(next, pidLimit))
+  }
+  private func freePID(_ numbers: Range<Int32>) -> ProcessID? {
+    for number in numbers where processes[ProcessID(number)] == nil { return ProcessID(number) }
+    return nil
+  }
   /// Whether there may be one more process.
-  public var hasRoomForProcess: Bool { processes.count < threadLimit }
+  public var hasRoomForProcess: Bool { processes.count < threadLimit && nextPID != nil }
   func add(_ process: Process) {
     lastPID = process.pid.rawValue
+    processesEver += 1
     processes[process.pid] = process
   }
   func remove(_ process: Process) { processes[process.pid] = nil }

@@ -11,7 +11,7 @@ extension UserMemory {
     for file in files.sorted(by: { ($0.number, $0.path) < ($1.number, $1.path) }) { add(file, &owners, to: &digest) }
     for pid in pids { if let process = process(pid) { add(process, &owners, to: &digest) } }
     addPages(owners, to: &digest)
-    digest.add(Int(lastPID))
+    digest.add([UInt64(lastPID), processesEver, UInt64(pidLimit), threadLimit])
     digest.add([committedPages, totalPages, faultAroundBytes, random.state, UInt64(diskPages), diskCapacity])
     digest.add([
       events.faults, events.majorFaults, events.demandZero, events.copyOnWrite, events.reusedOnWrite,

@@ -46,6 +46,7 @@ extension Table {
       contains: { machine, instance, value in machine.targets(of: instance.outerNode).contains(NodeID(value)) }),
     "pid": Placeholder(
       values: { machine, _ in machine.processIDs.map { Int($0.rawValue) } },
-      contains: { machine, _, value in machine.users.process(ProcessID(Int32(value))) != nil }, changes: true),
+      contains: { machine, _, value in machine.users.process(ProcessID(Int32(value))) != nil }, changes: true,
+      subject: { machine, value in machine.users.process(ProcessID(Int32(value))) }),
   ]
 }

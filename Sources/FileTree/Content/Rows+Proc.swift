@@ -139,7 +139,7 @@ private func renderSystemStat(_ machine: Machine, _: Instance, _ text: inout Tex
       intr 0
       ctxt 0
       btime 0
-      processes \(machine.users.lastPID)
+      processes \(machine.users.processesEver)
       procs_running 1
       procs_blocked 0
       softirq 0

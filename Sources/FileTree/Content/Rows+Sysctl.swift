@@ -1,13 +1,15 @@
+internal import AddressSpaces
 internal import Machine
 internal import MemoryTypes
 internal import SystemPackage
 internal import Topology
 
 extension Table {
-  /// `/proc/sys/vm`: a row for each of `Sysctl.all`.
+  /// `/proc/sys`: a row for each of `Sysctl.all`.
   static let sysctlRows: [Row] = Sysctl.all.map { entry in
     Row(
-      "proc/sys/vm/" + entry.name, entry.mode, content(of: entry), "Documentation/admin-guide/sysctl/vm.rst",
+      "proc/sys/\(entry.directory)/\(entry.name)", entry.mode, content(of: entry),
+      "Documentation/admin-guide/sysctl/\(entry.directory).rst",
       exists: { machine, _ in entry.exists(on: machine) })
   }
 
@@ -25,13 +27,13 @@ extension Table {
           guard let first = bytes.first, letters.utf8.contains(first) else { throw .invalidArgument }
         })
     case .zones: .number(render(entry), storeRatios)
-    case .signed, .signedOrZero, .unsigned, .flag:
+    case .signed, .signedOrZero, .unsigned, .processNumber, .flag:
       .number(
         render(entry),
         { (machine, bytes) throws(Errno) in
           var text = SysctlText(bytes)
           text.skipSpaces()
-          let value = try entry.form.value(text.number())
+          let value = try entry.form.value(text.number(), on: machine)
           // What stands behind the first number is left, but for the blanks.
           text.skipSpaces()
           machine.set(entry.key, to: value)
@@ -74,11 +76,14 @@ extension Table {
 
 extension Sysctl.Form {
   /// The number as the entry takes it; EINVAL where it does not.
-  fileprivate func value(_ number: SysctlText.Number) throws(Errno) -> Int {
+  fileprivate func value(_ number: SysctlText.Number, on machine: Machine) throws(Errno) -> Int {
     switch self {
     case .signed(let range): return try number.signed(in: range)
     case .signedOrZero(let range): return number.magnitude == 0 ? 0 : try number.signed(in: range)
     case .unsigned(let range): return try number.unsigned(in: range)
+    case .processNumber:
+      let limits = machine.users.pidLimits
+      return try number.signed(in: Int(limits.lowerBound)...Int(limits.upperBound))
     case .flag: return number.magnitude == 0 ? 0 : 1
     case .zones, .order, .trigger, .nothing: throw .invalidArgument
     }

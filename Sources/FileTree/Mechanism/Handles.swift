@@ -20,6 +20,28 @@ private func seekInPlainFile(_ offset: Int64, whence: Int32, size: Int64) throws
   return whence == seekHole ? size : offset
 }
 
+/// What a file told of when it was opened. The number in its path may come to stand for another, which is none of its readers' business.
+struct OpenSubject {
+  private let find: @Sendable (Machine, Int) -> AnyObject?
+  private let number: Int
+  /// Weak: whoever has a process's file open does not keep its machine from ending.
+  private weak var subject: AnyObject?
+
+  /// Nil where the number in an entry's path always stands for the same. The caller holds the machine.
+  init?(_ entry: Trie.Entry, _ instance: Instance, _ machine: Machine) {
+    guard let find = entry.subject else { return nil }
+    self.find = find
+    number = instance.outer
+    subject = find(machine, number)
+  }
+
+  /// The caller holds the machine.
+  func isThere(_ machine: Machine) -> Bool {
+    guard let subject else { return false }
+    return find(machine, number) === subject
+  }
+}
+
 /// An open text, attribute or action.
 final class AttributeHandle: OpenFile, @unchecked Sendable {
   private let tree: MachineTree
@@ -28,6 +50,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   private let row: Row
   /// Whoever opened the file is root, or has mounted the tree.
   private let isPrivileged: Bool
+  private let subject: OpenSubject?
 
   // Guarded by the machine's lock.
   /// What the last read at offset 0 rendered; nil before the first.
@@ -35,12 +58,14 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
   /// The change of the file's content that this handle has seen.
   private var seen = 0
 
+  /// The caller holds the machine.
   init(tree: MachineTree, inode: Inode, entry: Trie.Entry, row: Row, isPrivileged: Bool) {
     self.tree = tree
     self.inode = inode
     self.entry = entry
     self.row = row
     self.isPrivileged = isPrivileged
+    subject = OpenSubject(entry, inode.instance, tree.machine)
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
@@ -54,6 +79,7 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
     text = nil
     unsafe fresh.buffer.pointee.removeAll()
     do throws(Errno) {
+      try checkSubject()
       switch row.content {
       case .text(let render), .attribute(let render, _), .number(let render, _):
         unsafe try render(machine, inode.instance, &fresh.buffer.pointee)
@@ -70,12 +96,18 @@ final class AttributeHandle: OpenFile, @unchecked Sendable {
     return unsafe fresh.buffer.pointee.copy(from: Int(offset), into: buffer)
   }
 
+  /// ESRCH where the process has ended that the file is of, as `get_proc_task` finds none.
+  private func checkSubject() throws(Errno) {
+    if let subject, !subject.isThere(tree.machine) { throw .noSuchProcess }
+  }
+
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     var taken = min(bytes.count, row.longestStore ?? entry.rules.longestStore)
     do {
       let machine = tree.machine
       machine.lock.lock()
       defer { machine.lock.unlock() }
+      try checkSubject()
       switch row.content {
       case .attribute(_, let store), .action(let store):
         defer { machine.endLine() }
@@ -144,14 +176,14 @@ extension CommandHandle: OpenFile {
   public func poll(_ waiter: (any PollWaiter)?) -> UInt32 { alwaysReady }
 }
 
-/// An open file of bytes that are looked up where they are read. Of an instance that a reset has replaced, nothing is left.
+/// An open file of bytes that are looked up where they are read. Of a process that has ended nothing is left.
 final class BytesHandle: OpenFile, @unchecked Sendable {
   private let tree: MachineTree
   private let inode: Inode
   private let entry: Trie.Entry
   private let reading: Row.ReadBytes
   private let writing: Row.WriteBytes?
-  private let boot: Int
+  private let subject: OpenSubject?
 
   /// The caller holds the machine.
   init(
@@ -162,7 +194,7 @@ final class BytesHandle: OpenFile, @unchecked Sendable {
     self.entry = entry
     self.reading = reading
     self.writing = writing
-    boot = tree.machine.boots
+    subject = OpenSubject(entry, inode.instance, tree.machine)
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
@@ -189,7 +221,7 @@ final class BytesHandle: OpenFile, @unchecked Sendable {
     let machine = tree.machine
     machine.lock.lock()
     defer { machine.lock.unlock() }
-    guard machine.boots == boot else { return nothing }
+    if let subject, !subject.isThere(machine) { return nothing }
     defer { machine.endLine() }
     if machine.keepsPageOwners { machine.putDown(to: tree.path(of: inode)) }
     return try body(machine)

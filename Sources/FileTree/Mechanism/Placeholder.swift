@@ -7,4 +7,6 @@ struct Placeholder: Sendable {
   let contains: @Sendable (Machine, Instance, Int) -> Bool
   /// Whether the numbers can change while the machine runs, so that nobody may cache a name.
   var changes = false
+  /// What a number stands for that may stand for something else later.
+  var subject: (@Sendable (Machine, Int) -> AnyObject?)?
 }

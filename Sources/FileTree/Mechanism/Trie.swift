@@ -16,6 +16,8 @@ struct Trie: Sendable {
     let rules: FileSystemRules
     /// Whether the entry, or one above it, comes and goes.
     let mayChange: Bool
+    /// Of the first placeholder in the path.
+    let subject: (@Sendable (Machine, Int) -> AnyObject?)?
     /// Whether the attributes of the entry can change though its name stays: directories that come and go below it count as its links,
     /// and memory grows.
     fileprivate(set) var attributesChange = false
@@ -24,7 +26,7 @@ struct Trie: Sendable {
 
     fileprivate init(
       prefix: [UInt8], placeholder: Placeholder?, suffix: [UInt8], parent: Int, depth: Int, rules: FileSystemRules,
-      mayChange: Bool
+      mayChange: Bool, subject: (@Sendable (Machine, Int) -> AnyObject?)?
     ) {
       self.prefix = prefix
       self.placeholder = placeholder
@@ -33,6 +35,7 @@ struct Trie: Sendable {
       self.depth = depth
       self.rules = rules
       self.mayChange = mayChange
+      self.subject = subject
     }
 
     var isDirectory: Bool {
@@ -54,7 +57,7 @@ struct Trie: Sendable {
   /// Traps where a path is in the table twice, has an unknown placeholder or more than two.
   init(rows: [Row], placeholders: [String: Placeholder]) {
     entries = [
-      Entry(prefix: [], placeholder: nil, suffix: [], parent: 0, depth: 0, rules: .root, mayChange: false)
+      Entry(prefix: [], placeholder: nil, suffix: [], parent: 0, depth: 0, rules: .root, mayChange: false, subject: nil)
     ]
     var known: [String: Int] = ["": 0]
     for row in rows {
@@ -91,7 +94,7 @@ struct Trie: Sendable {
     guard let open = part.firstIndex(of: "{"), let close = part.firstIndex(of: "}") else {
       return Entry(
         prefix: Array(part.utf8), placeholder: nil, suffix: [], parent: index, depth: parent.depth, rules: rules,
-        mayChange: parent.mayChange)
+        mayChange: parent.mayChange, subject: parent.subject)
     }
     let name = String(part[part.index(after: open)..<close])
     guard let placeholder = placeholders[name] else { preconditionFailure("\(path): no placeholder {\(name)}") }
@@ -99,7 +102,8 @@ struct Trie: Sendable {
     return Entry(
       prefix: Array(part[..<open].utf8), placeholder: placeholder,
       suffix: Array(part[part.index(after: close)...].utf8),
-      parent: index, depth: parent.depth + 1, rules: rules, mayChange: parent.mayChange || placeholder.changes)
+      parent: index, depth: parent.depth + 1, rules: rules, mayChange: parent.mayChange || placeholder.changes,
+      subject: parent.depth == 0 ? placeholder.subject : parent.subject)
   }
 
   /// The instance of an entry that has `value` for its own placeholder, below `outer`.
