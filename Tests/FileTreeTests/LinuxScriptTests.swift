@@ -127,6 +127,22 @@ import Topology
     #expect(failure { () throws(Errno) in try served.command("spawn") } == .resourceTemporarilyUnavailable)
   }
 
+  /// What the oracle's kernel counted of six of eight locked pages that moved.
+  @Test func countsLockedPagesThatMove() throws {
+    let served = try Served(.fourNode, profile: .linux)
+    func counts() throws -> [Int?] {
+      let text = try served.text("proc/vmstat")
+      return ["culled", "rescued", "mlocked", "munlocked", "stranded"].map { text.value("unevictable_pgs_" + $0) }
+    }
+    _ = try served.command("mmap(0x10000000, 65536, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)")
+    _ = try served.command("mlock(0x10000000, 32768)")
+    #expect(try counts() == [8, 0, 8, 0, 0])
+    #expect(try served.command("move_pages(0x10000000, 6, 1, MPOL_MF_MOVE)").hasSuffix("= 0 [1, 1, 1, 1, 1, 1]\n"))
+    #expect(try counts() == [14, 6, 14, 0, 6])
+    _ = try served.command("munlock(0x10000000, 32768)")
+    #expect(try counts() == [14, 14, 14, 8, 6])
+  }
+
   /// What init has on the real machine, but for a number that follows from the memory.
   @Test func showsLimits() throws {
     let served = try Served(.fourNode, profile: .linux)

@@ -90,6 +90,7 @@ extension UserMemory {
     if let file = unsafe record.owner as? MemoryFile { file.setPage(record.index, target) }
     unsafe records[frame].pointee = PageRecord()
     events.migrated += 1
+    if list == .unevictable { events.lockedMoved += 1 }
     return true
   }
 
@@ -145,6 +146,7 @@ extension UserMemory {
         mapping.address, frame, mapping.entry.flagsWhenMigrated, level: mapping.entry.level)
     }
     events.migrated += UInt64(frames)
+    if list == .unevictable { events.lockedMoved += UInt64(frames) }
     hugeEvents.migrated += 1
   }
 

@@ -129,6 +129,8 @@ public final class UserMemory {
     /// Pages that became unevictable as they were locked, and that ceased to be so.
     public var locked: UInt64 = 0
     public var unlocked: UInt64 = 0
+    /// Locked pages that moved: the old frame is off its list by then, and stranded (`__munlock_page`); the new one is locked anew.
+    public var lockedMoved: UInt64 = 0
   }
 
   /// Traps where the machine's frames are not the format's. Throws `outOfMemory` where not even the frame of zeros can be had,

@@ -17,7 +17,7 @@ extension UserMemory {
       events.faults, events.majorFaults, events.demandZero, events.copyOnWrite, events.reusedOnWrite,
       events.stackGrowth, events.invalid, events.migrated, events.migrationsFailed, events.outOfMemoryKills,
       events.locked,
-      events.unlocked,
+      events.unlocked, events.lockedMoved,
     ])
     let counts = reclaimCounts
     digest.add([
