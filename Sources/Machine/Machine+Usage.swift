@@ -99,6 +99,7 @@ extension Machine {
     usage.add(users.pageUse(of: node, zone: zone))
     guard zone == nil else { return }
     usage.add(users.nodeEvents(of: node))
+    usage.node[.nrPageTablePages] -= kernelTable.frames.uncountedTables(on: node)
     usage.node[.workingsetNodes] += users.shadowNodes(on: node)
     usage.node[.nrKernelStack] += kernelStackKilobytes(of: node)
   }

@@ -143,6 +143,41 @@ import Topology
     #expect(try counts() == [14, 14, 14, 8, 6])
   }
 
+  /// What the oracle's kernel counted: tables of the two lowest levels alone, where VmPTE has all but the root; and nothing of the kernel's own.
+  @Test func countsTables() throws {
+    var description = Preset.fourNode.machine
+    description.settings.profile = .linux
+    description.settings.thp = .never
+    let served = try Served(description)
+    var last: [Int] = []
+    func change(_ lines: String...) throws -> [Int] {
+      for line in lines { _ = try served.command(line) }
+      let now = try [
+        #require(served.text("proc/meminfo").value("PageTables:")),
+        #require(served.text("proc/1/status").value("VmPTE:")),
+      ]
+      defer { last = now }
+      return zip(now, last.isEmpty ? [0, 0] : last).map { $0 - $1 }
+    }
+    func map(_ address: String, _ kind: String = "PRIVATE") -> String {
+      "mmap(\(address), 65536, PROT_READ|PROT_WRITE, MAP_\(kind)|MAP_ANONYMOUS|MAP_FIXED, -1, 0)"
+    }
+    #expect(try change() == [8, 12], "of init's heap")
+    #expect(try change(map("0x200000000000")) == [0, 0])
+    #expect(try change(#"store(0x200000000000, "a")"#) == [8, 12])
+    #expect(try change(map("0x200040000000"), #"store(0x200040000000, "a")"#) == [8, 8])
+    #expect(try change(map("0x210000000000"), #"store(0x210000000000, "a")"#) == [8, 12])
+    #expect(try change(map("0x211040000000", "SHARED"), #"store(0x211040000000, "a")"#) == [8, 8])
+    let nodes = try (0..<4).map { node in
+      try served.text("sys/devices/system/node/node\(node)/meminfo").value("PageTables:") ?? 0
+    }
+    #expect(nodes.reduce(0, +) == last[0])
+    #expect(try change("fork()", "[pid 2] exit(0)") == [0, 0])
+    #expect(try change("munmap(0x200000000000, 65536)") == [-8, -8])
+    _ = try served.command("exit(0)")
+    #expect(try served.text("proc/meminfo").value("PageTables:") == 0)
+  }
+
   /// What init has on the real machine, but for a number that follows from the memory.
   @Test func showsLimits() throws {
     let served = try Served(.fourNode, profile: .linux)

@@ -59,7 +59,7 @@ public import Translation
   /// The table itself, for dumps and walks.
   public var pageTable: PageTable { table.pages }
   /// Its tables but for the root (`mm_pgtables_bytes`), in pages.
-  public var tablePages: UInt64 { UInt64(table.pages.tableCount - 1) }
+  public var tablePages: UInt64 { UInt64(table.pages.tableCountBelowTop) }
   /// The address behind the last that may be mapped.
   public var addressEnd: UInt64 { layout.userEnd }
   /// Where the stack began to grow down from (`mm->start_stack`).

@@ -87,7 +87,7 @@ extension PageTable {
     unsafe entry.pointee = baseLeaf(frame, flags)
     // the count stays inside its bits, whatever has been written over entries
     let record = unsafe last.pointee.record.pointee
-    unsafe last.pointee.record.pointee = record &+ (record & 0x7FFF == 0x7FFF ? 0 : 1)
+    unsafe last.pointee.record.pointee = record &+ (record & TableFrames.liveMask == TableFrames.liveMask ? 0 : 1)
     return true
   }
 
@@ -128,8 +128,8 @@ extension PageTable {
   @inlinable @inline(__always) func countInLeafTable(_ made: Int) {
     // SAFETY: see `LeafTable`. The count stays inside its bits, whatever has been written over entries.
     let record = unsafe lastLeafTable.pointee.record.pointee
-    let live = min(record & 0x7FFF &+ UInt64(truncatingIfNeeded: made), 0x7FFF)
-    unsafe lastLeafTable.pointee.record.pointee = record & ~0x7FFF | live
+    let live = min(record & TableFrames.liveMask &+ UInt64(truncatingIfNeeded: made), TableFrames.liveMask)
+    unsafe lastLeafTable.pointee.record.pointee = record & ~TableFrames.liveMask | live
   }
 
   /// The entry of a base page whose table is the last one, where it is to have flags that need no further look, and has an entry; nil leaves
@@ -179,7 +179,7 @@ extension PageTable {
     let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
     let old = unsafe entry.pointee
     let record = unsafe last.pointee.record.pointee
-    if record & 0x7FFF <= 1 { return 0 }
+    if record & TableFrames.liveMask <= 1 { return 0 }
     if old != 0 {
       unsafe entry.pointee = 0
       unsafe last.pointee.record.pointee = record &- 1

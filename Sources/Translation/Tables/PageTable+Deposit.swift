@@ -4,7 +4,7 @@ public import MemoryTypes
 extension PageTable {
   /// Puts a table aside for one page of level 1. Throws `outOfMemory`.
   public func deposit(cpu: CPUID) throws(MemoryError) {
-    spareTables.append(try frames.allocate(owner: space, cpu: cpu))
+    spareTables.append(try frames.allocate(owner: space, cpu: cpu, isCounted: isCounted(level: 0)))
     tableCount += 1
   }
 

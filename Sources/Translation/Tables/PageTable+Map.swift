@@ -127,7 +127,7 @@ extension PageTable {
         table = next
       } else {
         guard raw == 0 else { throw .alreadyMapped(address(position)) }
-        let made = try frames.allocate(owner: space, cpu: cpu)
+        let made = try frames.allocate(owner: space, cpu: cpu, isCounted: isCounted(level: here - 1))
         tableCount += 1
         unsafe entry.pointee = tableEntry(made, level: here, user: flags.contains(.user))
         frames.addLive(table, 1)
@@ -138,6 +138,9 @@ extension PageTable {
     }
     return table
   }
+
+  /// Whether Linux counts a table of that level (`pgtable_pte_page_ctor`, `pgtable_pmd_page_ctor`; 6.1 has none for those above).
+  func isCounted(level: Int) -> Bool { !isKernel && level < min(2, format.rootLevel) }
 
   func tableEntry(_ frame: UInt64, level: Int, user: Bool) -> UInt64 {
     (frame &<< format.pageShift) &>> format.addressShift | format.tableBits[level]

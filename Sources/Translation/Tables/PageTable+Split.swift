@@ -37,7 +37,7 @@ extension PageTable {
         return top
       }
       do throws(MemoryError) {
-        let table = try frames.allocate(owner: space, cpu: cpu)
+        let table = try frames.allocate(owner: space, cpu: cpu, isCounted: isCounted(level: level - 1))
         fillSplit(table, from: raw, level: level)
         tableCount += 1
         unsafe entry.pointee = tableEntry(table, level: level, user: raw & format.userBit != 0)

@@ -52,7 +52,7 @@ public import MemoryTypes
   /// The kernel's own table. Throws `outOfMemory`. Traps where the frames are not of the format's size.
   public init(kernelOf frames: TableFrames, format: PageFormat, cpu: CPUID = CPUID(0)) throws(MemoryError) {
     precondition(frames.frameSize == format.frameSize, "a page format of another frame size")
-    let root = try frames.allocate(owner: 0, cpu: cpu)
+    let root = try frames.allocate(owner: 0, cpu: cpu, isCounted: false)
     rootFrame = FrameNumber(root)
     reference = FormatReference(format)
     self.frames = frames
@@ -90,7 +90,7 @@ public import MemoryTypes
     self.space = space
     self.kernel = kernel
     self.enforcesWriteXorExecute = enforcesWriteXorExecute
-    let root = try frames.allocate(owner: space, cpu: cpu)
+    let root = try frames.allocate(owner: space, cpu: cpu, isCounted: false)
     rootFrame = FrameNumber(root)
     unsafe attachment = .allocate(capacity: 1)
     unsafe attachment.initialize(to: -1)
@@ -151,6 +151,17 @@ public import MemoryTypes
     rootChanged = false
     if !sharesRoot { return }
     for follower in followers { copyRoot(to: follower) }
+  }
+
+  /// How many tables a space has without the root, and without those next to it of five levels (`mm_pgtables_bytes`; `__p4d_alloc` counts
+  /// none).
+  ///
+  /// - Complexity: O(entries of the root) with five levels, else O(1).
+  public var tableCountBelowTop: Int {
+    if format.rootLevel < 4 { return tableCount - 1 }
+    // SAFETY: the root is a table of ours with that many entries.
+    let next = ownRootEntries.count { subtable(unsafe frames.entries(rootFrame.rawValue)[$0], level: 4) != nil }
+    return tableCount - 1 - next
   }
 
   private func freeTables(below table: UInt64, level: Int) {

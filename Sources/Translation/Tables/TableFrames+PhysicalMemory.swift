@@ -32,6 +32,8 @@ private final class FrameAllocation: TableSource {
     return UInt64(littleEndian: value)
   }
 
+  func node(of frame: FrameNumber) -> NodeID { memory.place(of: frame).node }
+
   func freeTable(_ frame: FrameNumber, cpu: CPUID) {
     do throws(MemoryError) {
       try memory.free(FrameRange(start: frame, count: FrameCount(1)), cpu: cpu)

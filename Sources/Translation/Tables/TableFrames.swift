@@ -15,6 +15,8 @@ public protocol TableSource: AnyObject {
   /// The 8 bytes at an address that is a multiple of 8; 0 where there is no memory. For entries of frames that are no
   /// tables of ours, which something else that was written over an entry leads to.
   func read(at address: PhysicalAddress) -> UInt64
+  /// Where a frame lies.
+  func node(of frame: FrameNumber) -> NodeID
 }
 
 /// Who may have a say in where tables lie.
@@ -28,8 +30,8 @@ public protocol TablePlacement: AnyObject {
 /// The frames that hold page tables, and for each how many of its entries are in use: one for the whole machine.
 ///
 /// Entries are read and written where they lie in the emulated memory. What the hardware's formats leave no room for
-/// stands in one record a frame, beside the memory, committed on first use: bits 0 to 14 count the entries in use, bit
-/// 15 marks the frame as a table, bits 16 to 63 link frames that wait for a flush. Not thread-safe for one table; tables
+/// stands in one record a frame, beside the memory, committed on first use: bits 0 to 13 count the entries in use, bit
+/// 14 marks tables that `PageTables` leaves out, bit 15 all of them, bits 16 to 63 link frames that wait for a flush. Not thread-safe for one table; tables
 /// of different spaces may be used by different threads if `source` may.
 @safe public final class TableFrames {
   /// Host address of physical address 0.
@@ -44,10 +46,13 @@ public protocol TablePlacement: AnyObject {
   private let keeper: AnyObject?
   /// Asked before the source is.
   public weak var placement: (any TablePlacement)?
-  /// Tables that are in use now, those that wait for a flush included.
-  @safe @exclusivity(unchecked) public private(set) var tablesInUse = 0
+  /// How many tables there are on each node that Linux does not count (`NR_PAGETABLE`): the kernel's, and of a process those above the two
+  /// lowest levels.
+  @safe private var uncounted: [Int] = []
 
   @usableFromInline static var tableMark: UInt64 { 1 << 15 }
+  @usableFromInline static var uncountedMark: UInt64 { 1 << 14 }
+  @usableFromInline static var liveMask: UInt64 { uncountedMark - 1 }
 
   /// Over `size` bytes of memory from `base` on, which `keeper` keeps alive.
   ///
@@ -79,9 +84,14 @@ public protocol TablePlacement: AnyObject {
     unsafe munmap(records, Int(max(frameCount, 1)) * 8)
   }
 
-  /// A table of zeroes. Throws what the source throws.
-  func allocate(owner: UInt32, cpu: CPUID) throws(MemoryError) -> UInt64 {
+  /// A table of zeroes; `isCounted`: among a node's `PageTables`. Throws what the source throws.
+  func allocate(owner: UInt32, cpu: CPUID, isCounted: Bool) throws(MemoryError) -> UInt64 {
     let frame = try allocate(owner: owner, cpu: cpu, zeroed: true)
+    if !isCounted {
+      // SAFETY: a table of ours.
+      unsafe records[Int(frame)] |= Self.uncountedMark
+      countUncounted(frame, by: 1)
+    }
     // What is read first the host maps to its page of zeros, and again when it is written.
     unsafe entries(frame)[0] = 0
     return frame
@@ -98,9 +108,16 @@ public protocol TablePlacement: AnyObject {
     precondition(frame < frameCount, "a page table outside of memory")
     // SAFETY: frame < frameCount, just checked.
     unsafe records[Int(frame)] = Self.tableMark
-    tablesInUse += 1
     return frame
   }
+
+  private func countUncounted(_ frame: UInt64, by change: Int) {
+    let node = source.node(of: FrameNumber(frame)).rawValue
+    while uncounted.count <= node { uncounted.append(0) }
+    uncounted[node] += change
+  }
+
+  public func uncountedTables(on node: NodeID) -> Int { node.rawValue < uncounted.count ? uncounted[node.rawValue] : 0 }
 
   /// Tables of anything, at least one. Throws what the source throws.
   func allocate(
@@ -118,14 +135,13 @@ public protocol TablePlacement: AnyObject {
       // SAFETY: frame < frameCount, just checked.
       unsafe records[Int(frame)] = Self.tableMark
     }
-    tablesInUse += taken
     return taken
   }
 
   func free(_ frame: UInt64, cpu: CPUID) {
     // SAFETY: `frame` came from `allocate`, so that it is below frameCount.
+    if unsafe records[Int(frame)] & Self.uncountedMark != 0 { countUncounted(frame, by: -1) }
     unsafe records[Int(frame)] = 0
-    tablesInUse -= 1
     source.freeTable(FrameNumber(frame), cpu: cpu)
   }
 
@@ -160,22 +176,24 @@ public protocol TablePlacement: AnyObject {
 
   @inlinable @inline(__always) func live(_ frame: UInt64) -> Int {
     // SAFETY: for frames that `isTable`.
-    unsafe Int(truncatingIfNeeded: records[Int(truncatingIfNeeded: frame)] & (Self.tableMark - 1))
+    unsafe Int(truncatingIfNeeded: records[Int(truncatingIfNeeded: frame)] & Self.liveMask)
   }
 
   /// Adds to the entries in use; returns how many there are now. Entries that were overwritten through `dev/mem` may make
   /// the count wrong, never wrap it.
   @inlinable @inline(__always) @discardableResult func addLive(_ frame: UInt64, _ count: Int) -> Int {
-    let now = min(max(0, live(frame) &+ count), Int(Self.tableMark) - 1)
+    let now = min(max(0, live(frame) &+ count), Int(Self.liveMask))
     // SAFETY: for frames that `isTable`.
-    unsafe records[Int(truncatingIfNeeded: frame)] = Self.tableMark | UInt64(truncatingIfNeeded: now)
+    let record = unsafe records + Int(truncatingIfNeeded: frame)
+    unsafe record.pointee =
+      unsafe record.pointee & Self.uncountedMark | Self.tableMark | UInt64(truncatingIfNeeded: now)
     return now
   }
 
   /// Puts a table, which no entry leads to any more, in front of a list of tables that wait for a flush.
   func enlist(_ frame: UInt64, head: inout UInt64) {
     // SAFETY: for frames that `isTable`.
-    unsafe records[Int(frame)] = Self.tableMark | (head &+ 1) << 16
+    unsafe records[Int(frame)] = unsafe records[Int(frame)] & Self.uncountedMark | Self.tableMark | (head &+ 1) << 16
     head = frame
   }
 

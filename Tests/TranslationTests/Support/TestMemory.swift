@@ -52,6 +52,8 @@ import MemoryTypes
 
   func takeTables(owner: UInt32, cpu: CPUID, into buffer: UnsafeMutableBufferPointer<FrameNumber>) -> Int { 0 }
 
+  func node(of frame: FrameNumber) -> NodeID { NodeID(0) }
+
   func freeTable(_ frame: FrameNumber, cpu: CPUID) {
     precondition(inUse.remove(frame.rawValue) != nil, "a table was given back twice")
     givenBackOn.append(cpu)
