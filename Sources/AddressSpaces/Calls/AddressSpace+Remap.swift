@@ -138,10 +138,10 @@ extension AddressSpace {
     let offset = source.pageIndex(at: address, shift: pageShift)
     _ = copy(&source, to: target, new, offset, keepsSource: flags.contains(.keepOld))
 
-    let tables = prepareTables(from: address, to: target, old)
-    if table.move(from: address, to: target, length: old, cpu: process.cpu) {
-      for (source, target, isWhole) in tables { noteMove(ofTable: source, to: target, isWhole: isWhole) }
-    } else {
+    splitEntries(movedFrom: address, to: target, old)
+    // What moves counts as written to, but not what a table that moves as a whole has (`move_soft_dirty_pte`, `move_normal_pmd`).
+    let removing = areaFlags.contains(.hugeTLB) ? [] : UserMemory.unwrittenMark
+    if !table.move(from: address, to: target, length: old, removing: removing, cpu: process.cpu) {
       // Nothing has moved: the new area goes again.
       try unmap(target, new)
       memory.uncommit(pages: areaFlags.contains(.accounted) ? committed : 0)
@@ -216,39 +216,15 @@ extension AddressSpace {
 
   // MARK: Huge pages
 
-  /// Calls `body` with each part of a move that stays within a table of base pages at both ends, and whether it is all of one
-  /// (`move_page_tables`, `get_extent`).
-  private func forEachExtent(
-    _ source: UInt64, _ target: UInt64, _ length: UInt64, _ body: (UInt64, UInt64, _ isWhole: Bool) -> Void
-  ) {
+  /// Splits the huge pages' entries that do not move as a whole (`move_page_tables`, `get_extent`).
+  private func splitEntries(movedFrom source: UInt64, to target: UInt64, _ length: UInt64) {
+    if hugeEntries == 0 { return }
     var done: UInt64 = 0
     while done < length {
       let toNext = min(hugeSize - (source + done) & hugeMask, hugeSize - (target + done) & hugeMask)
       let extent = min(toNext, length - done)
-      body(source + done, target + done, extent == hugeSize)
+      if extent < hugeSize { splitEntry(at: source + done) }
       done += extent
-    }
-  }
-
-  /// Splits the huge pages' entries that do not move as a whole; the parts of the move for which there is a table.
-  private func prepareTables(from source: UInt64, to target: UInt64, _ length: UInt64) -> [(UInt64, UInt64, Bool)] {
-    var tables: [(UInt64, UInt64, Bool)] = []
-    forEachExtent(source, target, length) { source, target, isWhole in
-      if !isWhole { splitEntry(at: source) }
-      if table.hasTable(at: source) || emptyTables.contains(source & ~hugeMask) {
-        tables.append((source, target, isWhole))
-      }
-    }
-    return tables
-  }
-
-  /// A part of a move for which there is a table: the target has one now, and the source has lost its own if that went as a whole.
-  private func noteMove(ofTable source: UInt64, to target: UInt64, isWhole: Bool) {
-    if !table.hasTable(at: target) { emptyTables.insert(target & ~hugeMask) }
-    if isWhole {
-      emptyTables.remove(source & ~hugeMask)
-    } else if !table.hasTable(at: source) {
-      emptyTables.insert(source & ~hugeMask)
     }
   }
 }

@@ -1,3 +1,6 @@
+internal import MemoryTypes
+internal import Translation
+
 /// munmap(2) (mm/mmap.c: `do_mas_munmap`, `do_mas_align_munmap`).
 extension AddressSpace {
   func unmap(_ start: UInt64, _ length: UInt64) throws(CallError) {
@@ -27,29 +30,22 @@ extension AddressSpace {
     }
     for area in doomed { areas.remove(area) }
     var uncommitted: UInt64 = 0
+    let bounds = tableBounds(around: start, end)
     for area in doomed {
       let count = pages(area)
-      zap(area, area.start, area.end)
+      zap(area, area.start, area.end, freeingTablesWithin: bounds)
       if area.flags.contains(.locked) { counts.locked -= count }
       if area.flags.contains(.accounted) { uncommitted += count }
       account(area.flags, pages: -Int64(count))
       release(area)
     }
     memory.uncommit(pages: uncommitted)
-    forgetTables(start, end)
   }
 
-  /// `free_pgtables`: tables go that no area is left for.
-  private func forgetTables(_ start: UInt64, _ end: UInt64) {
-    if emptyTables.isEmpty { return }
-    let first = start & ~hugeMask
-    func forget(_ table: UInt64) {
-      if areas.first(overlapping: table, table &+ hugeSize) == nil { emptyTables.remove(table) }
-    }
-    if (end - first) / hugeSize < UInt64(emptyTables.count) {
-      for table in stride(from: first, to: end, by: Int(hugeSize)) { forget(table) }
-    } else {
-      for table in emptyTables where table >= first && table < end { forget(table) }
-    }
+  /// What tables may cover that go with a range in which there are no areas any more (`free_pgtables`).
+  func tableBounds(around start: UInt64, _ end: UInt64) -> TableBounds {
+    TableBounds(
+      floor: VirtualAddress(areas.last(endingAtOrBelow: start)?.end ?? 0),
+      ceiling: VirtualAddress(areas.first(endingAbove: end)?.start ?? .max))
   }
 }

@@ -38,9 +38,7 @@ extension AddressSpace {
   }
 
   /// There is no table, not even one without entries, for the huge page around an address where no page is (`pmd_none`).
-  func hasNoTable(at address: UInt64) -> Bool {
-    !settledTable.hasTable(at: address) && !emptyTables.contains(address & ~hugeMask)
-  }
+  func hasNoTable(at address: UInt64) -> Bool { !settledTable.hasTable(at: address) }
 
   /// `do_huge_pmd_anonymous_page`: nil where the fault is one of a base page.
   func hugeFault(_ process: Process, _ area: Area, _ page: UInt64, write: Bool) -> FaultOutcome? {

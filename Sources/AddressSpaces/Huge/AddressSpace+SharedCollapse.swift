@@ -77,8 +77,9 @@ extension AddressSpace {
       let address = other.start + (first - other.pageOffset) << pageShift
       let isTarget = space === self && address == start
       guard isTarget || byKhugepaged, space.hasRoom(other, forHugePageAt: address),
-        space.emptyTables.remove(address) != nil
+        space.table.hasEmptyTable(at: address)
       else { continue }
+      space.table.freeLeafTable(at: address)
       if !isTarget { continue }
       if byKhugepaged {
         result = .succeeded
@@ -109,7 +110,7 @@ extension AddressSpace {
     }
     if !isWhole { return .failed }
     takeOut(area, start, start + hugeSize, notesUse: false, notesWrites: false)
-    emptyTables.remove(start)
+    table.freeLeafTable(at: start)
     return installs ? show(process, area, at: start, frame) : .succeeded
   }
 }

@@ -46,9 +46,8 @@ extension AddressSpace {
     memory.hugeEvents.collapseAllocations += 1
     // Making room may have moved pages, or reclaimed them.
     let again = scan(area, start, byKhugepaged, &load)
-    guard case .succeeded = again, (try? table.pages.deposit(cpu: process.cpu)) != nil else {
+    guard case .succeeded = again else {
       memory.giveBack(frames, process.cpu)
-      if case .succeeded = again { return .noMemory }
       return again
     }
     table.forEach(start, start + hugeSize) { address, entry in
@@ -56,11 +55,11 @@ extension AddressSpace {
       memory.copyPage(entry.frame, to: FrameNumber(frames.start.rawValue + (address - start) >> pageShift))
     }
     zap(area, start, start + hugeSize)
-    emptyTables.remove(start)
+    table.depositLeafTable(at: start)
     memory.beginHuge(frames.start, area.links.group, index: area.pageIndex(at: start, shift: pageShift))
     do throws(MemoryError) {
       try table.setHuge(start, frames, entryFlags(area).union(writtenFlags(area)), level: 1, cpu: process.cpu)
-    } catch { preconditionFailure("the tables that were there a moment ago cannot be made again: \(error)") }
+    } catch { preconditionFailure("the table that is above one cannot be made: \(error)") }
     hugeEntries += 1
     counts.anonymousResident += memory.hugeFrames
     if area.flags.contains(.locked) { memory.lockPage(frames.start, asPart: false) }

@@ -14,24 +14,21 @@ extension AddressSpace {
     return flags
   }
 
-  /// Takes what lies in `start ..< end` of `area` out of the table and lets go of the pages (`zap_page_range`).
-  func zap(_ area: Area, _ start: UInt64, _ end: UInt64) {
+  /// Takes what lies in `start ..< end` of `area` out of the table and lets go of the pages (`zap_page_range`). The tables stay, but for those
+  /// that are wholly within `bounds`.
+  func zap(_ area: Area, _ start: UInt64, _ end: UInt64, freeingTablesWithin bounds: TableBounds? = nil) {
     counts.highestResident = max(counts.highestResident, counts.resident)
     splitEntries(cutBy: start, end)
-    takeOut(area, start, end)
+    takeOut(area, start, end, freeingTablesWithin: bounds)
   }
 
   /// The same where no huge page is cut. `notesUse`, `notesWrites`: that a file's page was used or written stays known.
   func takeOut(
-    _ area: Area, _ start: UInt64, _ end: UInt64, notesUse: Bool = true, notesWrites: Bool = true
+    _ area: Area, _ start: UInt64, _ end: UInt64, notesUse: Bool = true, notesWrites: Bool = true,
+    freeingTablesWithin bounds: TableBounds? = nil
   ) {
     var unlocked: [UserTable.Entry] = []
-    var lastTable = UInt64.max
-    table.clear(start, end) { address, entry in
-      if entry.level == 0, address & ~hugeMask != lastTable {
-        lastTable = address & ~hugeMask
-        emptyTables.insert(lastTable)
-      }
+    table.clear(start, end, freeingTablesWithin: bounds) { _, entry in
       var entry = entry
       if !notesWrites { entry.flags.remove(.dirty) }
       if !notesUse { entry.flags.remove(.accessed) }

@@ -52,8 +52,13 @@ extension UserMemory {
     guard space.areas.count < limits.mapCount, space.mayGrow(areaFlags, pages: frames.count.rawValue) else {
       throw .outOfMemory(count: frames.count)
     }
-    try space.table.pages.map(
-      VirtualAddress(start), to: frames, flags: flags, sizes: .exactly(level: level), cpu: process.cpu)
+    do throws(MemoryError) {
+      try space.table.pages.map(
+        VirtualAddress(start), to: frames, flags: flags, sizes: .exactly(level: level), cpu: process.cpu)
+    } catch {
+      space.table.freeTables(start, start + size, within: space.tableBounds(around: start, start + size))
+      throw error
+    }
     space.areasChanged()
     let area = Area(
       start: start, end: start + size, flags: areaFlags, pageOffset: frames.start.rawValue, file: physicalFile)

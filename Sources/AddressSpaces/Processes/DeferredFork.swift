@@ -97,7 +97,7 @@ extension UserMemory {
   private func make(_ table: DeferredTable, of fork: DeferredFork) {
     var anonymous: UInt64 = 0
     fork.parent.settledTable.pages.copyDeferred(
-      table, to: fork.child.settledTable.pages, removing: .writable, forgetting: .accessed, cpu: currentCPU
+      table, to: fork.child.settledTable.pages, removing: .writable, forgetting: .accessed
     ) { frame, _ in if share(frame) == .anonymous { anonymous &+= 1 } }
     if !fork.isCounted { fork.child.counts.anonymousResident += anonymous }
   }

@@ -85,21 +85,18 @@ extension UserMemory {
       child.insert(copy)
       // Where the parent has no private pages of its own, faults fill the child's table as they filled the parent's.
       if !wiped, area.links.group != nil || area.flags.contains(.frameMap) {
+        // Where the parent has a table for such an area the child gets one, entries or not.
         let hasBasePagesOnly = parent.hugeEntries == 0 && area.flags.isDisjoint(with: [.frameMap, .hugeTLB])
-        let copied =
+        let lowest = hasBasePagesOnly ? min(1, format.rootLevel) : area.pageLevel
+        guard copyTables(area, of: parent, to: child, process, lowest: lowest),
           hasBasePagesOnly
-          ? copyPages(area, of: parent, to: child, process, deferred)
-          : copyEntries(area, of: parent, to: child, process)
-        guard copied else {
+            ? copyPages(area, of: parent, to: child, process, deferred)
+            : copyEntries(area, of: parent, to: child, process)
+        else {
           ranOut = true
           throw .outOfMemory
         }
       }
-    }
-    // Where the parent has a table for such an area the child gets one, entries or not.
-    for table in parent.emptyTables {
-      guard let copy = child.areas.first(overlapping: table, table + hugePageSize) else { continue }
-      if copy.links.group != nil { child.emptyTables.insert(table) }
     }
     if let deferred, child.deferredFork === deferred {
       // All of the parent's pages are the child's now, those that it has no entries for yet among them.
@@ -118,6 +115,18 @@ extension UserMemory {
       if !isPlain || !area.isAnonymous || !area.flags.copiesOnWrite { may = false }
     }
     return may
+  }
+
+  /// Makes the tables for an area that its parent has; false where no frame is left.
+  private func copyTables(
+    _ area: Area, of parent: AddressSpace, to child: AddressSpace, _ process: Process, lowest: Int
+  ) -> Bool {
+    let range = PageRange(VirtualAddress(area.start), pageCount: parent.pages(area))
+    do throws(MemoryError) {
+      try parent.settledTable.pages.copyTables(
+        of: range, to: child.settledTable.pages, lowest: lowest, cpu: process.cpu)
+      return true
+    } catch { return false }
   }
 
   /// Copies the entries of an area, all of them base pages, a table at a time (`copy_pte_range`), or has `deferred` do it where the area has

@@ -228,7 +228,7 @@ public final class UserMemory {
   func makeSpace(_ pid: ProcessID, _ layout: UserLayout, _ cpu: CPUID) throws(MemoryError) -> AddressSpace {
     let pages = try PageTable(
       space: UInt32(pid.rawValue), kernel: kernelTable, enforcesWriteXorExecute: settings.enforcesWriteXorExecute,
-      cpu: cpu)
+      keepsTables: true, cpu: cpu)
     try mmu.attach(pages)
     return AddressSpace(memory: self, table: UserTable(pages: pages, memory: self), layout: layout)
   }

@@ -23,9 +23,6 @@ public import Translation
   var users = 1
   /// Entries in the table that show a transparent huge page, the one of zeros included; a table is put aside for each that is not a file's.
   @safe @exclusivity(unchecked) var hugeEntries = 0
-  /// Where Linux has a table of base pages without an entry: by the address at which it begins. Such tables go here, but in Linux they go
-  /// with the last area that they are for, and no fault brings a huge page there before.
-  @safe @exclusivity(unchecked) var emptyTables: Set<UInt64> = []
   /// Whether the space holds the huge page of zeros.
   var holdsHugeZero = false
   /// The area that was found last: most accesses hit it again.

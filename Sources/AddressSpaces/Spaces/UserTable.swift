@@ -89,11 +89,33 @@ final class UserTable {
     } catch { preconditionFailure("\(error)") }
   }
 
-  /// Takes every entry of the range out; each is shown as it was.
-  func clear(_ start: UInt64, _ end: UInt64, _ visit: (UInt64, Entry) -> Void) {
+  /// Takes every entry of the range out; each is shown as it was. The tables stay, but for those that are wholly within `bounds`.
+  func clear(
+    _ start: UInt64, _ end: UInt64, freeingTablesWithin bounds: TableBounds? = nil, _ visit: (UInt64, Entry) -> Void
+  ) {
     settle { () throws(MemoryError) in
-      try pages.unmap(range(start, end), holes: .skipped) { visit($0.address.rawValue, entry($0)) }
+      try pages.unmap(range(start, end), holes: .skipped, freeingTablesWithin: bounds) {
+        visit($0.address.rawValue, entry($0))
+      }
     }
+  }
+
+  /// Gives back the empty tables of a range that are wholly within `bounds`.
+  func freeTables(_ start: UInt64, _ end: UInt64, within bounds: TableBounds) {
+    settle { () throws(MemoryError) in try pages.freeTables(of: range(start, end), within: bounds) }
+  }
+
+  /// Whether there is one with no entry.
+  func hasEmptyTable(at address: UInt64) -> Bool { pages.hasEmptyLeafTable(of: VirtualAddress(address)) }
+
+  /// Gives the empty table of base pages for an address back.
+  func freeLeafTable(at address: UInt64) {
+    settle { () throws(MemoryError) in pages.freeLeafTable(of: VirtualAddress(address)) }
+  }
+
+  /// Puts the empty table of base pages for an address aside for a huge page in its place.
+  func depositLeafTable(at address: UInt64) {
+    settle { () throws(MemoryError) in pages.depositLeafTable(of: VirtualAddress(address)) }
   }
 
   /// Every entry of the range, ascending; `body` must not change the table.
@@ -106,37 +128,15 @@ final class UserTable {
     } catch { preconditionFailure("\(error)") }
   }
 
-  /// Moves the entries of a range to another address (`move_page_tables`). Answers false where no frame is left for a table; what was
-  /// moved by then has been moved back.
-  func move(from source: UInt64, to target: UInt64, length: UInt64, cpu: CPUID) -> Bool {
+  /// Moves the entries of a range to another address. Answers false where no frame is left for a table; what was moved by then has been
+  /// moved back. `removing`: flags that are lost by what does not move with its table.
+  func move(from source: UInt64, to target: UInt64, length: UInt64, removing: PageFlags, cpu: CPUID) -> Bool {
     if length == 0 { return true }
-    var moved: [(offset: UInt64, entry: Entry)] = []
-    clear(source, source + length) { moved.append(($0 - source, $1)) }
-    for (position, item) in moved.enumerated() {
-      do throws(MemoryError) {
-        // What moves counts as written to, but not what a table that moves as a whole has (`move_soft_dirty_pte`, `move_normal_pmd`).
-        var flags = item.entry.flags
-        if flags.contains(UserMemory.unwrittenMark), !movesTable(at: item.offset, source, target, length) {
-          flags.remove(UserMemory.unwrittenMark)
-        }
-        try enter(target + item.offset, item.entry, flags, cpu)
-      } catch {
-        clear(target, target + length) { _, _ in }
-        // The tables that were there a moment ago can be made again: their frames have just been given back.
-        for item in moved[..<position] + moved[position...] {
-          try? enter(source + item.offset, item.entry, item.entry.flags, cpu)
-        }
-        return false
-      }
-    }
-    return true
-  }
-
-  /// Whether a move takes the whole table of base pages around `source + offset` along.
-  private func movesTable(at offset: UInt64, _ source: UInt64, _ target: UInt64, _ length: UInt64) -> Bool {
-    let size = pages.format.pageSize(level: 1).rawValue
-    let start = (source + offset) & ~(size - 1)
-    return (source ^ target) & (size - 1) == 0 && start >= source && start + size <= source + length
+    do throws(MemoryError) {
+      memory.flush(
+        try pages.move(range(source, source + length), to: VirtualAddress(target), removing: removing, cpu: cpu))
+      return true
+    } catch { return false }
   }
 
   /// Enters what `entry` shows at another address, or in another space, with these flags.

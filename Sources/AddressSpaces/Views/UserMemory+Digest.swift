@@ -73,7 +73,6 @@ extension UserMemory {
       counts.fileResident, counts.sharedResident, counts.hugeTLB, counts.highestTotal, counts.highestResident,
     ])
     digest.add([space.hugeEntries, space.holdsHugeZero ? 1 : 0])
-    digest.add(space.emptyTables.sorted())
     space.forEachArea { area in
       digest.add([area.start, area.end, area.flags.rawValue, area.pageOffset, area.file?.number ?? 0])
       add(area.policy, to: &digest)

@@ -5,7 +5,7 @@ extension FlushObligation {
   /// not there.
   @inlinable @inline(__always) @discardableResult
   public consuming func now(_ mmu: MMU, from cpu: CPUID) -> ShootdownReport {
-    if freedTables == .max && pageCount == 1 && context > 0 && mmu.flushHere(context, start, from: cpu.rawValue) {
+    if !dropsWalks && pageCount == 1 && context > 0 && mmu.flushHere(context, start, from: cpu.rawValue) {
       discard self
       return ShootdownReport(acknowledged: 0, nanoseconds: 0)
     }
@@ -17,9 +17,9 @@ extension FlushObligation {
     var report = ShootdownReport(acknowledged: 0, nanoseconds: 0)
     if context >= 0, !isEmpty {
       let order = mmu.order(
-        context: context, start: start, pageCount: pageCount, strideShift: strideShift, freesTables: freesTables)
-      // a lazy CPU may still walk by its own accord: it is spared only where no table goes (Linux: info->freed_tables)
-      report = mmu.carryOut(order, from: cpu.rawValue, sparingLazy: !freesTables)
+        context: context, start: start, pageCount: pageCount, strideShift: strideShift, dropsWalks: dropsWalks)
+      // a lazy CPU may still walk by its own accord: it is spared only where no table goes (Linux: info->freed_tables), or moves
+      report = mmu.carryOut(order, from: cpu.rawValue, sparingLazy: !dropsWalks)
     }
     settle(on: cpu)
     return report
@@ -29,7 +29,7 @@ extension FlushObligation {
   /// to be given back there is no putting off, and the flush is done now.
   @inlinable @inline(__always)
   public consuming func deferred(_ mmu: MMU, from cpu: CPUID) {
-    if freedTables == .max {
+    if !dropsWalks {
       if context >= 0 && pageCount > 0 { mmu.deferFlush(context: context) }
       discard self
     } else {
@@ -64,6 +64,7 @@ extension MMU {
   private var count = 0
   private var isFull = false
   private var freedTables: UInt64 = .max
+  private var dropsWalks = false
   private var frames: Unmanaged<TableFrames>?
   private var obligations: UInt64 = 0
 
@@ -92,6 +93,7 @@ extension MMU {
         count += 1
       }
     }
+    if obligation.dropsWalks { dropsWalks = true }
     obligation.moveTables(to: &freedTables)
     obligation.withoutCPUs()
   }
@@ -103,7 +105,7 @@ extension MMU {
     var report = ShootdownReport(acknowledged: 0, nanoseconds: 0)
     if context >= 0, isFull || count > 0 || freedTables != .max {
       report = mmu.carryOut(
-        pages: pages, count: isFull ? 0 : count, isFull: isFull, context: context, freesTables: freedTables != .max,
+        pages: pages, count: isFull ? 0 : count, isFull: isFull, context: context, dropsWalks: dropsWalks,
         from: cpu.rawValue)
       mmu.countBatch(obligations)
     }
@@ -121,16 +123,16 @@ extension MMU {
 
   /// A batch's pages as one request to each CPU.
   func carryOut(
-    pages: InlineArray<16, VirtualAddress>, count: Int, isFull: Bool, context: Int, freesTables: Bool, from origin: Int
+    pages: InlineArray<16, VirtualAddress>, count: Int, isFull: Bool, context: Int, dropsWalks: Bool, from origin: Int
   ) -> ShootdownReport {
-    var order = order(context: context, start: pages[0], pageCount: 0, strideShift: 0, freesTables: freesTables)
+    var order = order(context: context, start: pages[0], pageCount: 0, strideShift: 0, dropsWalks: dropsWalks)
     order.isFull = isFull
     order.pages = UInt64(count)
     let positions: InlineArray<16, UInt64> = InlineArray { format.position(pages[$0]) }
     // SAFETY: the order is carried out before the span of positions ends.
     return unsafe positions.span.withUnsafeBufferPointer {
       unsafe order.scattered = $0.baseAddress
-      return carryOut(order, from: origin, sparingLazy: !freesTables)
+      return carryOut(order, from: origin, sparingLazy: !dropsWalks)
     }
   }
 }

@@ -46,12 +46,12 @@ extension MMU {
   }
 
   /// Makes the order for pages that have changed: a full one above the ceiling.
-  func order(context: Int, start: VirtualAddress, pageCount: UInt64, strideShift: UInt64, freesTables: Bool) -> Order {
+  func order(context: Int, start: VirtualAddress, pageCount: UInt64, strideShift: UInt64, dropsWalks: Bool) -> Order {
     let shift = pageCount == 0 ? 0 : strideShift
     let pages = (pageCount + (1 &<< shift) - 1) &>> shift
     return unsafe Order(
       context: context, position: format.position(start), pages: pages, step: format.pageShift + shift,
-      isFull: pages > singlePageFlushCeiling, dropsWalks: freesTables || dropsWalks,
+      isFull: pages > singlePageFlushCeiling, dropsWalks: dropsWalks || self.dropsWalks,
       scattered: nil)
   }
 

@@ -14,6 +14,8 @@ public import MemoryTypes
   @usableFromInline var stride: UInt64
   /// Tables that wait for the flush: the list's head, or .max.
   @usableFromInline var freedTables: UInt64
+  /// Whether a table is where it was not before: what CPUs know of the way to it is wrong, though no table goes back.
+  @usableFromInline var movesTables = false
   /// The first page whose translation changed.
   @inlinable public var start: VirtualAddress { firstPage }
   /// Base pages from `start` on: 0 where nothing that a TLB could hold has changed.
@@ -21,6 +23,8 @@ public import MemoryTypes
   /// log2 of base pages in the smallest page that changed: the step in which a range is flushed.
   @inlinable public var strideShift: UInt64 { stride }
   public var freesTables: Bool { freedTables != .max }
+  /// Whether CPUs are also to forget how they got to the pages.
+  @usableFromInline var dropsWalks: Bool { freesTables || movesTables }
   public var isEmpty: Bool { pageCount == 0 && freedTables == .max }
 
   init(frames: TableFrames, context: Int, start: VirtualAddress) {

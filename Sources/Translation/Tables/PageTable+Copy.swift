@@ -76,18 +76,33 @@ extension PageTable {
     FlushObligation(frames: frames, context: context, start: range.start, pageCount: range.pageCount)
   }
 
+  /// Makes those tables of `copy` that this has on the ways to a range, down to the one with entries of level `lowest` (`copy_page_range`).
+  /// Throws `outOfMemory`; tables that were made by then stay where `copy` keeps empty ones.
+  ///
+  /// - Complexity: O(tables).
+  public func copyTables(of range: PageRange, to copy: PageTable, lowest: Int, cpu: CPUID) throws(MemoryError) {
+    var position = try check(range)
+    let end = position + range.pageCount &<< pageShift
+    while position < end {
+      let ending = endLevel(at: address(position))
+      if ending < format.rootLevel { _ = try copy.userTable(of: position, level: max(ending, lowest), cpu: cpu) }
+      // All of the lowest table is done, of one above it the entry at which the way ends.
+      let next = format.shifts[ending <= lowest && lowest < format.rootLevel ? lowest + 1 : ending]
+      position = (position &>> next + 1) &<< next
+    }
+    if copy.rootChanged { copy.syncFollowers() }
+  }
+
   /// Makes the tables on the way to a user's page, and remembers the last.
   @usableFromInline func openLeafTable(of page: VirtualAddress, cpu: CPUID) throws(MemoryError) {
     if hasLeafTable(of: page.rawValue) { return }
     let position = try check(PageRange(page))
-    var needsUser = false
     do throws(MemoryError) {
-      _ = try makeTables(position: position, to: 0, flags: .user, cpu: cpu, needsUser: &needsUser)
+      _ = try userTable(of: position, level: 0, cpu: cpu)
     } catch {
       prune(position: position, cpu: cpu)
       throw error
     }
-    if needsUser { admitUsers(position: position, pages: 1) }
     if rootChanged { syncFollowers() }
   }
 
@@ -144,9 +159,7 @@ extension PageTable {
     var next = first
     defer { tables.removeSubrange(next...) }
     let position = format.position(tables[first].start)
-    var needsUser = false
-    let upper = try makeTables(position: position, to: 1, flags: .user, cpu: cpu, needsUser: &needsUser)
-    if needsUser { admitUsers(position: position, pages: 1) }
+    let upper = try userTable(of: position, level: 1, cpu: cpu)
     if rootChanged { syncFollowers() }
     // The entries that there will be keep the table above them, from now on: the search for a frame may give back others.
     let wanted = tables.count
@@ -177,19 +190,16 @@ extension PageTable {
     }
   }
 
-  /// Makes a copy that was put off: the parts of `copyBasePages` that are about entries. `body` is called for each. Where this table has none
-  /// any more, the frame goes back.
+  /// Makes a copy that was put off: the parts of `copyBasePages` that are about entries. `body` is called for each. For spaces that keep tables.
   public func copyDeferred(
     _ table: DeferredTable, to copy: PageTable, removing removed: PageFlags, forgetting forgotten: PageFlags,
-    cpu: CPUID,
     _ body: (FrameNumber, PageFlags) -> Void
   ) {
-    guard hasLeafTable(of: table.start.rawValue) else { return copy.giveBack(table, cpu) }
+    precondition(hasLeafTable(of: table.start.rawValue), "a table that was to be copied has gone")
     // SAFETY: see `LeafTable`; both tables are whole.
     let (made, _) = unsafe copyEntries(
       lastLeafTable.pointee.entries, to: frames.entries(table.frame), count: Int(entryMask) + 1, removing: removed,
       forgetting: forgotten, body)
-    if made == 0 { return copy.giveBack(table, cpu) }
     frames.addLive(table.frame, made)
     let (upper, entry) = unsafe copy.parentEntry(of: table)
     assert(unsafe frames.isTable(upper) && entry.pointee == 0)
@@ -203,12 +213,5 @@ extension PageTable {
     guard descend(position, path: &path) == 1 else { preconditionFailure("a table that was put off has one above") }
     // SAFETY: the table is ours, the index within it.
     return unsafe (path[1], frames.entries(path[1]) + format.index(position, level: 1))
-  }
-
-  private func giveBack(_ table: DeferredTable, _ cpu: CPUID) {
-    frames.addLive(unsafe parentEntry(of: table).upper, -1)
-    frames.free(table.frame, cpu: cpu)
-    tableCount -= 1
-    pruneLeafTable(of: table.start, cpu: cpu)
   }
 }

@@ -150,8 +150,9 @@ extension PageTable {
   /// A place in this table's half, as an address.
   @inlinable func address(_ position: UInt64) -> VirtualAddress { format.address(position: position, kernel: isKernel) }
 
-  /// Gives back the tables on the way to `position` that are empty.
+  /// Gives back the tables on the way to `position` that are empty, unless they are kept.
   func prune(position: UInt64, cpu: CPUID) {
+    if keepsTables { return }
     var path = InlineArray<5, UInt64>(repeating: 0)
     let level = descend(position, path: &path)
     if frames.live(path[level]) == 0 {

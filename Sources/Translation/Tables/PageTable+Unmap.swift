@@ -7,17 +7,21 @@ extension PageTable {
   /// first hole where holes are refused, and `outOfMemory` where a split finds no frame for its table.
   ///
   /// - Complexity: O(entries in the range).
+  ///
+  /// `bounds`: tables go as well that this leaves empty, and those that were kept empty, where they cover nothing outside of them.
   public func unmap(
-    _ range: PageRange, holes: Holes = .refused, visit: (Mapping) -> Void
+    _ range: PageRange, holes: Holes = .refused, freeingTablesWithin bounds: TableBounds? = nil,
+    visit: (Mapping) -> Void
   ) throws(MemoryError) -> FlushObligation {
-    if range.pageCount == 1 {
+    if range.pageCount == 1, bounds == nil {
       let raw = unmapBase(range.start)
       if raw != 0 {
         visit(mapping(format.position(range.start), raw, level: 0))
         return unmapped(range.start, raw)
       }
     }
-    return try unmapInGeneral(range, holes: holes) { position, raw, level in visit(mapping(position, raw, level: level))
+    return try unmapInGeneral(range, holes: holes, bounds) { position, raw, level in
+      visit(mapping(position, raw, level: level))
     }
   }
 
@@ -32,7 +36,7 @@ extension PageTable {
   }
 
   @usableFromInline func unmapUnseen(_ range: PageRange, holes: Holes) throws(MemoryError) -> FlushObligation {
-    try unmapInGeneral(range, holes: holes) { _, _, _ in }
+    try unmapInGeneral(range, holes: holes, nil) { _, _, _ in }
   }
 
   /// What is left to be done after `unmapBase`.
@@ -43,7 +47,8 @@ extension PageTable {
 
   @inline(never)
   private func unmapInGeneral(
-    _ range: PageRange, holes: Holes, visit: (_ position: UInt64, _ raw: UInt64, _ level: Int) -> Void
+    _ range: PageRange, holes: Holes, _ bounds: TableBounds?,
+    visit: (_ position: UInt64, _ raw: UInt64, _ level: Int) -> Void
   ) throws(MemoryError) -> FlushObligation {
     let first = try check(range)
     if case .refused = holes, let hole = firstHole(position: first, pages: range.pageCount) {
@@ -51,7 +56,11 @@ extension PageTable {
     }
     try splitEdges(position: first, pages: range.pageCount)
     var obligation = FlushObligation(frames: frames, context: context, start: range.start)
-    let stride = clear(position: first, pages: range.pageCount, into: &obligation, visit: visit)
+    var stride = clear(position: first, pages: range.pageCount, into: &obligation, visit: visit)
+    if let bounds {
+      freeTables(position: first, pages: range.pageCount, within: bounds, into: &obligation)
+      if obligation.freesTables { stride = min(stride, format.shifts[1] - format.pageShift) }
+    }
     if stride != .max { obligation.cover(from: range.start, pageCount: range.pageCount, strideShift: stride) }
     if rootChanged { syncFollowers() }
     return obligation
@@ -81,7 +90,7 @@ extension PageTable {
     return level
   }
 
-  /// Clears every entry of the pages, which no larger page crosses, and hands tables that this empties to the obligation.
+  /// Clears every entry of the pages, which no larger page crosses, and hands tables that this empties to the obligation, unless they are kept.
   ///
   /// Returns log2 of the base pages in the smallest present page that was cleared, .max for none.
   @discardableResult
@@ -117,7 +126,7 @@ extension PageTable {
       }
       if cleared > 0 {
         if level == format.rootLevel { rootChanged = true }
-        if frames.addLive(table, -cleared) == 0 {
+        if frames.addLive(table, -cleared) == 0, !keepsTables {
           release(position: start, level: level, path: path, into: &obligation)
         }
       }

@@ -6,7 +6,7 @@ public import MemoryTypes
 /// half: through TTBR1 on AArch64, else through the upper entries of its root, which follow the kernel's (Linux's
 /// `pgd_list` and `sync_global_pgds`). Not thread-safe: the machine's history has one step at a time.
 ///
-/// Every change is all or nothing: one that throws has left no trace, tables made on the way included.
+/// Every change is all or nothing: one that throws has left no trace, tables made on the way included where empty ones are not kept.
 @safe public final class PageTable {
   @usableFromInline let reference: FormatReference
   public var format: PageFormat {
@@ -21,6 +21,8 @@ public import MemoryTypes
   public let rootFrame: FrameNumber
   /// Whether pages that are writable and executable are refused: always in the kernel's table.
   public let enforcesWriteXorExecute: Bool
+  /// Whether tables without an entry stay until `freeTables`, as a process's do in Linux, and those that were made for a change that failed.
+  let keepsTables: Bool
   /// Tables of this space, the root included.
   @safe @exclusivity(unchecked) public internal(set) var tableCount = 1
   /// Tables put aside for larger pages, which no entry leads to yet: see `deposit`. `tableCount` has them.
@@ -66,15 +68,17 @@ public import MemoryTypes
     space = 0
     kernel = nil
     enforcesWriteXorExecute = true
+    keepsTables = false
     unsafe attachment = .allocate(capacity: 1)
     unsafe attachment.initialize(to: -1)
     unsafe lastLeafTable = .allocate(capacity: 1)
     unsafe lastLeafTable.initialize(to: LeafTable(nowhere: frames.entries(root)))
   }
 
-  /// An empty address space that shares the kernel's half. `space` is the process: not 0. Throws `outOfMemory`.
+  /// An empty address space that shares the kernel's half. `space` is the process: not 0. `keepsTables`: empty ones stay until `freeTables`.
+  /// Throws `outOfMemory`.
   public init(
-    space: UInt32, kernel: PageTable, enforcesWriteXorExecute: Bool, cpu: CPUID = CPUID(0)
+    space: UInt32, kernel: PageTable, enforcesWriteXorExecute: Bool, keepsTables: Bool = false, cpu: CPUID = CPUID(0)
   ) throws(MemoryError) {
     precondition(space != 0 && kernel.kernel == nil, "a space needs a number and the kernel's table")
     reference = kernel.reference
@@ -90,6 +94,7 @@ public import MemoryTypes
     self.space = space
     self.kernel = kernel
     self.enforcesWriteXorExecute = enforcesWriteXorExecute
+    self.keepsTables = keepsTables
     let root = try frames.allocate(owner: space, cpu: cpu, isCounted: false)
     rootFrame = FrameNumber(root)
     unsafe attachment = .allocate(capacity: 1)
