@@ -48,6 +48,8 @@ struct StaleMachine {
   let spread: UInt64
   /// Some machines have base pages alone, so that what is done for these in a way of its own goes on being done.
   let hasLargePages: Bool
+  /// Some machines' spaces keep tables without an entry.
+  let keepsTables: Bool
 
   /// Holds a noncopyable batch between steps.
   final class BatchBox {
@@ -71,11 +73,13 @@ struct StaleMachine {
     random = SplitMix64(seed: seed)
     spread = format.basePages(level: 1)
     hasLargePages = seed % 4 != 2
+    keepsTables = seed % 4 > 1
     for i in spaces.indices { try open(i) }
   }
 
   private mutating func open(_ index: Int) throws {
-    let table = try PageTable(space: nextNumber, kernel: kernel, enforcesWriteXorExecute: false)
+    let table = try PageTable(
+      space: nextNumber, kernel: kernel, enforcesWriteXorExecute: false, keepsTables: keepsTables)
     nextNumber += 1
     try mmu.attach(table)
     spaces[index] = table
@@ -142,6 +146,16 @@ struct StaleMachine {
     let start = count == spread ? first / spread * spread : first
     let from = count == spread ? frame / spread * spread : frame
     let isFree = (start..<start + count).allSatisfy { models[index][$0] == nil }
+    if keepsTables, isFree, count == spread {
+      // A larger page fits where no table is in its place: it is given back, or put aside and soon taken for another's.
+      let table = table(index)
+      if random.next() % 2 == 0 {
+        table.freeLeafTable(of: address(start, index)).now(mmu, from: cpu())
+      } else {
+        table.depositLeafTable(of: address(start, index)).now(mmu, from: cpu())
+        table.withdraw()
+      }
+    }
     do throws(MemoryError) {
       try table(index).map(
         address(start, index), to: FrameRange(start: FrameNumber(from), count: FrameCount(count)), flags: flags,
@@ -163,9 +177,15 @@ struct StaleMachine {
     let old = models[index]
     let flags = flags(index)
     var obligation: FlushObligation?
+    if keepsTables, index < spaces.count, random.next() % 4 == 0 { return try move(index) }
     switch random.next() % 5 {
     case 0, 1:
-      obligation = try table.unmap(PageRange(start, pageCount: count), holes: .skipped)
+      let nobodyElse = TableBounds(
+        floor: VirtualAddress(0), ceiling: VirtualAddress(.max))
+      let bounds = keepsTables && index < spaces.count && random.next() % 2 == 0 ? nobodyElse : nil
+      obligation = try table.unmap(PageRange(start, pageCount: count), holes: .skipped, freeingTablesWithin: bounds) {
+        _ in
+      }
       for i in first..<first + count { models[index][i] = nil }
     case 2:
       if index == spaces.count, flags.contains([.writable, .executable]) { return }
@@ -197,6 +217,25 @@ struct StaleMachine {
       due.batch(into: &batch.batch!)
     default: due.now(mmu, from: origin)
     }
+  }
+
+  /// Moves pages of a space that keeps tables; whole tables at least where larger pages could be cut.
+  private mutating func move(_ index: Int) throws {
+    let isWhole = hasLargePages || random.next() % 2 == 0
+    let from = isWhole ? page() / spread * spread : page()
+    let to = isWhole ? page() / spread * spread : page()
+    let count = isWhole ? spread : 1 + random.next() % 4
+    let apart = from + count <= to || to + count <= from
+    if !apart || (to..<to + count).contains(where: { models[index][$0] != nil }) { return }
+    let table = table(index)
+    // Entries do not go where an empty table is in the place of a larger page.
+    if hasLargePages { table.freeLeafTable(of: address(to, index)).now(mmu, from: cpu()) }
+    // What waits may still be reached by the way that the move changes.
+    if batchSpace == index { dischargeBatch() }
+    let obligation = try table.move(
+      PageRange(address(from, index), pageCount: count), to: address(to, index), removing: [], cpu: cpu())
+    for page in 0..<count { models[index][to + page] = models[index].removeValue(forKey: from + page) }
+    if random.next() % 3 == 0 { obligation.deferred(mmu, from: cpu()) } else { obligation.now(mmu, from: cpu()) }
   }
 
   private mutating func dischargeBatch() {
