@@ -56,6 +56,42 @@ import Topology
   }
 }
 
+/// Page tables and huge pages behind every call, as Linux 6.1 counted them.
+@Suite struct HugePageScriptTests {
+  @Test func countsTablesAndHugePagesAsLinuxDoes() throws {
+    let file = try #require(
+      Bundle.module.url(forResource: "hugepages", withExtension: "linux", subdirectory: "Fixtures/process"))
+    var served: Served?
+    var first: [Substring: Int] = [:]
+    for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") where !line.hasPrefix("#") {
+      if line.hasPrefix("=") {
+        var description = Preset.fourNode.machine
+        description.settings.profile = .linux
+        description.settings.thp = .always
+        served = try Served(description)
+        first = try counts(served!)
+        continue
+      }
+      let parts = line.split(separator: " : ")
+      _ = try served!.command(String(parts[0]))
+      let now = try counts(served!)
+      let changes = now.compactMap { name, value in value == first[name] ? nil : "\(name)=\(value - (first[name] ?? 0))"
+      }
+      let expected = parts[1].split(separator: " ").map(String.init).filter { $0 != "VmPTE=0" }
+      #expect(changes.sorted() == expected.sorted(), "behind \(parts[0])")
+    }
+  }
+
+  private func counts(_ served: Served) throws -> [Substring: Int] {
+    var counts = ["VmPTE": try #require(served.text("proc/1/status").value("VmPTE:"))] as [Substring: Int]
+    for line in try served.text("proc/vmstat").split(separator: "\n") where line.hasPrefix("thp_") {
+      let words = line.split(separator: " ")
+      counts[words[0]] = Int(words[1])
+    }
+    return counts
+  }
+}
+
 /// The files of a process beyond what they show.
 @Suite struct ProcessFileTests {
   @Test func comesAndGoes() throws {

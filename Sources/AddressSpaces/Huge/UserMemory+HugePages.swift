@@ -263,6 +263,8 @@ extension UserMemory {
       return true
     }
     for mapping in mappings where mapping.entry.level > 0 { mapping.space.splitEntry(at: mapping.address) }
+    // Entries go one by one before the frames are taken apart, and with the first it waits to be split (`try_to_migrate_one`).
+    if unmappedParts[head] == nil, !mappings.isEmpty { hugeEvents.deferredSplits += 1 }
     forgetUnmapped(head)
     // SAFETY: frames of this machine.
     let whole = unsafe records[head].pointee

@@ -101,7 +101,8 @@ extension PageTable {
     forgetLeafTable()
     let start = position & (.max &<< format.shifts[1])
     obligation.cover(
-      from: self.address(start), pageCount: format.basePages(level: 1), strideShift: format.shifts[1] - format.pageShift)
+      from: self.address(start), pageCount: format.basePages(level: 1), strideShift: format.shifts[1] - format.pageShift
+    )
     return path[0]
   }
 }
