@@ -66,13 +66,19 @@ extension UserMemory {
     let owner = FrameOwner(.anonymous, id: UInt32(process.pid.rawValue))
     // Mostly nobody has a say in it, and it is there.
     if area.isAnonymous, area.policy == nil, process.policy == nil {
-      let request = FrameRequest(cpu: process.cpu, mobility: .movable, zeroed: zeroed, owner: owner)
-      if let frame = physical.allocateFromList(request) { return frame }
-      return allocate(process, from: nil, only: nil, zeroed, owner)
+      return takeAnonymous(process, zeroed: zeroed) ?? allocate(process, from: nil, only: nil, zeroed, owner)
     }
     return allocate(
       process, policy(of: area, at: address), index: area.pageIndex(at: address, shift: pageShift), zeroed: zeroed,
       owner: owner)
+  }
+
+  /// The same where nobody has a say in where it lies, from the list of the process's CPU; nil, with nothing done, where that has none at hand.
+  @inline(__always)
+  func takeAnonymous(_ process: Process, zeroed: Bool = true) -> FrameNumber? {
+    let owner = FrameOwner(.anonymous, id: UInt32(truncatingIfNeeded: process.pid.rawValue))
+    return physical.allocateFromList(
+      FrameRequest(cpu: process.cpu, mobility: .movable, zeroed: zeroed, owner: owner))
   }
 
   /// `__get_vma_policy`: a shared file's own policy, else the area's.

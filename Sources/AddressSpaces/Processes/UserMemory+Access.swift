@@ -88,6 +88,11 @@ extension UserMemory {
   ) -> Result<PhysicalAddress, Refusal> {
     // SAFETY: a process keeps its space while it takes a fault.
     let space = unsafe Unmanaged.passUnretained(process.space)
+    if write, first == .absent,
+      let entry = unsafe space._withUnsafeGuaranteedRef({ $0.fillQuickly(process, address) })
+    {
+      return .success(mmu.repeatWrite(VirtualAddress(address), on: process.cpu, entry: entry))
+    }
     return unsafe space._withUnsafeGuaranteedRef {
       resolve(process, in: $0, address, write: write, first)
     }

@@ -37,6 +37,18 @@ final class UserTable {
       frame: FrameNumber(mapping.physical.rawValue >> shift + inside), flags: mapping.flags, level: mapping.level)
   }
 
+  /// The entry that a base page would have, where there is a table for it and nothing to be refused; nil else.
+  @inline(__always)
+  func emptyEntry(at address: UInt64, for flags: PageFlags) -> UnsafeMutablePointer<UInt64>? {
+    unsafe pages.emptyBaseEntry(VirtualAddress(address), for: flags)
+  }
+
+  /// Enters a frame by what `emptyEntry` has found a moment ago; the entry as it is now.
+  @inline(__always)
+  func fill(_ entry: UnsafeMutablePointer<UInt64>, _ frame: FrameNumber, _ flags: PageFlags) -> UInt64 {
+    unsafe pages.fill(entry, frame.rawValue, flags)
+  }
+
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
   @inline(__always)
   func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {

@@ -72,6 +72,35 @@ extension MMU {
     return accessInGeneral(address, kind, user: user, on: cpu)
   }
 
+  /// A user's write that a CPU repeats once its fault has made `entry` for a base page where there was none, and allows it: as `access` would,
+  /// by the shortest way where the CPU walks from a cached table entry to one that is like the last. Traps for a CPU that is not there.
+  public func repeatWrite(_ address: VirtualAddress, on cpu: CPUID, entry: UInt64) -> PhysicalAddress {
+    precondition(UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: cpuCount), "no such CPU")
+    // SAFETY: the CPU's number was just checked.
+    let front = unsafe fronts + cpu.rawValue
+    let raw = address.rawValue
+    let table = raw &>> tableShift
+    let pair = unsafe front.pointee.walks + Int(truncatingIfNeeded: (table & front.pointee.walkMask) &<< 1)
+    let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
+    guard
+      unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch
+        && pair[0] == table << 19 | front.pointee.userWalkTag && pair[1] & 0x40F == 0x400
+        && entry & ~leafMask == front.pointee.knownBits && Demand(.write, user: true).isMet(by: word)
+    else {
+      guard case .success(let physicalAddress) = access(address, .write, user: true, on: cpu) else {
+        preconditionFailure("an access that its fault has allowed is refused")
+      }
+      return physicalAddress
+    }
+    let number = raw &>> pageShift
+    let tag = unsafe number << 19 | front.pointee.userTag
+    unsafe front.pointee.quickWalks &+= 1
+    unsafe front.pointee.insertFirst(number, tag: tag, word: word)
+    unsafe front.pointee.insertSecond(number, tag: tag, word: word)
+    let mask: UInt64 = 1 &<< pageShift &- 1
+    return PhysicalAddress(word & ~mask | raw & mask)
+  }
+
   /// A walk from a cached entry of level 1 to an entry for a base page that is not there, or does not allow it: what `walk` would count,
   /// and answer.
   private func refusedPage(_ reason: TranslationFault.Reason, on cpu: Int) -> AccessResult {

@@ -74,21 +74,38 @@ extension PageTable {
 
   /// Maps a base page where its table is the last one and nothing is to be refused; false leaves it to the general way, with nothing done.
   @inlinable @inline(__always) func mapBase(_ start: VirtualAddress, _ frame: UInt64, _ flags: PageFlags) -> Bool {
-    let last = unsafe lastLeafTable
-    let raw = start.rawValue
-    // pages that are present, not writable and executable at once, at the beginning of a page, of a frame that there can be
-    let both = flags.rawValue & flags.rawValue &>> 2
-    if raw & pageMask != 0 || flags.rawValue & 1 == 0 || both & 2 != 0 || frame &>> frameBits != 0 { return false }
-    // SAFETY: see `LeafTable`; the index is within the table.
-    if !hasLeafTable(of: raw) { return false }
-    if unsafe !flags.isSubset(of: last.pointee.allowed) { return false }
-    let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
-    if unsafe entry.pointee != 0 { return false }
-    unsafe entry.pointee = baseLeaf(frame, flags)
-    // the count stays inside its bits, whatever has been written over entries
-    let record = unsafe last.pointee.record.pointee
-    unsafe last.pointee.record.pointee = record &+ (record & TableFrames.liveMask == TableFrames.liveMask ? 0 : 1)
+    if frame &>> frameBits != 0 || start.rawValue & pageMask != 0 { return false }
+    guard let entry = unsafe emptyBaseEntry(start, for: flags) else { return false }
+    _ = unsafe fill(entry, frame, flags)
     return true
+  }
+
+  /// The entry that the base page around an address would have, where its table is the last one or can be, nothing is mapped there, and nothing is to be refused of
+  /// the flags; nil leaves it to the general way. What it points to is good until tables change.
+  @inlinable @inline(__always)
+  public func emptyBaseEntry(_ address: VirtualAddress, for flags: PageFlags) -> UnsafeMutablePointer<UInt64>? {
+    let last = unsafe lastLeafTable
+    let raw = address.rawValue
+    // pages that are present, not writable and executable at once
+    let both = flags.rawValue & flags.rawValue &>> 2
+    if flags.rawValue & 1 == 0 || both & 2 != 0 { return nil }
+    // SAFETY: see `LeafTable`; the index is within the table.
+    if !hasLeafTable(of: raw) { return nil }
+    if unsafe !flags.isSubset(of: last.pointee.allowed) { return nil }
+    let entry = unsafe last.pointee.entries + Int(truncatingIfNeeded: raw &>> pageShift & entryMask)
+    return unsafe entry.pointee == 0 ? entry : nil
+  }
+
+  /// Maps a frame by the entry that `emptyBaseEntry` has found a moment ago; what it is now.
+  @inlinable @inline(__always)
+  public func fill(_ entry: UnsafeMutablePointer<UInt64>, _ frame: UInt64, _ flags: PageFlags) -> UInt64 {
+    let leaf = baseLeaf(frame, flags)
+    unsafe entry.pointee = leaf
+    // the count stays inside its bits, whatever has been written over entries
+    let record = unsafe lastLeafTable.pointee.record.pointee
+    unsafe lastLeafTable.pointee.record.pointee =
+      record &+ (record & TableFrames.liveMask == TableFrames.liveMask ? 0 : 1)
+    return leaf
   }
 
   /// `PageFormat.leaf` of a base page: most are like the last.

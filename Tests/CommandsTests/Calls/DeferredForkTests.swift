@@ -9,7 +9,7 @@ import Topology
 /// Forks that put whole tables off, against forks that somebody looks at right away: nobody can tell them apart.
 @Suite struct DeferredForkTests {
   /// A line of a random history over a few areas of several tables each.
-  private struct History {
+  struct History {
     var random: SplitMix64
     var processes = [1]
     var born = 1
