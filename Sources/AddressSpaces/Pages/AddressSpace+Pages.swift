@@ -118,8 +118,7 @@ extension AddressSpace {
         if !memory.isZero(entry) { markHugeLazilyFree(entry, position, next) }
         continue
       }
-      splitParts(area, position, next)
-      markPagesLazilyFree(position, next)
+      markPagesLazilyFree(position, splitParts(position, next))
     }
   }
 
@@ -162,15 +161,19 @@ extension AddressSpace {
     if unsafe record.pointee.list != .unevictable { memory.relist(frame, .inactiveFile) }
   }
 
-  /// Splits the huge pages of which entries of the range show parts, where nobody else shows those.
-  func splitParts(_ area: Area, _ start: UInt64, _ end: UInt64) {
-    var heads: [FrameNumber] = []
-    table.forEach(start, end) { _, entry in
-      guard entry.level == 0, memory.isOrdinary(entry), let head = memory.hugeHead(of: entry.frame), heads.last != head,
-        memory.mapCount(of: entry.frame) == 1
+  /// Splits the huge pages of which entries of the range show parts; where that ends before the range does: at the first part of one that others
+  /// show as well, which is asked of its first frame (`folio_estimated_sharers`), or that somebody works on.
+  private func splitParts(_ start: UInt64, _ end: UInt64) -> UInt64 {
+    var parts: [(address: UInt64, head: FrameNumber)] = []
+    table.forEach(start, end) { address, entry in
+      guard entry.level == 0, memory.isOrdinary(entry), let head = memory.hugeHead(of: entry.frame),
+        parts.last?.head != head
       else { return }
-      heads.append(head)
+      parts.append((address, head))
     }
-    for head in heads { memory.splitPage(head) }
+    for part in parts where memory.hugeHead(of: part.head) != nil {
+      if memory.mapCount(of: part.head) != 1 || !memory.splitPage(part.head) { return part.address }
+    }
+    return end
   }
 }

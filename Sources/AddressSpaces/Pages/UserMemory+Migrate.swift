@@ -103,6 +103,10 @@ extension UserMemory {
       to: FrameRange(start: target, count: FrameCount(hugeFrames)))
     let list = record.list
     let unmapped = unmappedParts.removeValue(forKey: head)
+    // Entries for parts go one by one, and with the first the page waits to be split (`try_to_migrate_one`).
+    if unmapped == nil, record.flags.contains(.anonymous), mappings.contains(where: { $0.entry.level == 0 }) {
+      hugeEvents.deferredSplits += 1
+    }
     let isCached = !record.flags.contains(.anonymous)
     let mapped = record.wholeMaps > 0 ? frames : frames - framesWithoutEntry(head)
     func countAll(_ page: FrameNumber, by sign: Int) {
