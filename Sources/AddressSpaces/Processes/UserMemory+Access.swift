@@ -88,8 +88,14 @@ extension UserMemory {
   ) -> Result<PhysicalAddress, Refusal> {
     // SAFETY: a process keeps its space while it takes a fault.
     let space = unsafe Unmanaged.passUnretained(process.space)
-    if write, first == .absent,
-      let entry = unsafe space._withUnsafeGuaranteedRef({ $0.fillQuickly(process, address) })
+    if write,
+      let entry = unsafe space._withUnsafeGuaranteedRef({
+        switch first {
+        case .absent: $0.fillQuickly(process, address)
+        case .permission: $0.copyQuickly(process, address)
+        default: nil
+        }
+      })
     {
       return .success(mmu.repeatWrite(VirtualAddress(address), on: process.cpu, entry: entry))
     }

@@ -49,6 +49,17 @@ final class UserTable {
     unsafe pages.fill(entry, frame.rawValue, flags)
   }
 
+  /// The entry of a base page as it is; 0 where there is none.
+  @inline(__always)
+  func baseEntry(at address: UInt64) -> UInt64 { pages.baseEntry(at: VirtualAddress(address)) ?? 0 }
+
+  /// The frame of a base page that is present; nil for anything else.
+  @inline(__always)
+  func baseFrame(at address: UInt64) -> FrameNumber? {
+    let (physical, flags) = pages.decodeBase(baseEntry(at: address))
+    return flags.contains(.present) ? FrameNumber(physical.rawValue &>> shift) : nil
+  }
+
   /// Enters a frame where nothing is mapped. Throws `outOfMemory` where no frame is left for a table.
   @inline(__always)
   func set(_ address: UInt64, _ frame: FrameNumber, _ flags: PageFlags, cpu: CPUID) throws(MemoryError) {

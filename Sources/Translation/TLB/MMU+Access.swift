@@ -72,8 +72,8 @@ extension MMU {
     return accessInGeneral(address, kind, user: user, on: cpu)
   }
 
-  /// A user's write that a CPU repeats once its fault has made `entry` for a base page where there was none, and allows it: as `access` would,
-  /// by the shortest way where the CPU walks from a cached table entry to one that is like the last. Traps for a CPU that is not there.
+  /// A user's write that a CPU repeats once its fault has made `entry` for a base page of which it has cached nothing: as `access` would, by the
+  /// shortest way where it walks from a cached table entry to one that is like the last. Traps for a CPU that is not there.
   public func repeatWrite(_ address: VirtualAddress, on cpu: CPUID, entry: UInt64) -> PhysicalAddress {
     precondition(UInt(bitPattern: cpu.rawValue) < UInt(bitPattern: cpuCount), "no such CPU")
     // SAFETY: the CPU's number was just checked.
@@ -82,12 +82,19 @@ extension MMU {
     let table = raw &>> tableShift
     let pair = unsafe front.pointee.walks + Int(truncatingIfNeeded: (table & front.pointee.walkMask) &<< 1)
     let word = unsafe (entry & leafMask) &<< addressShift | front.pointee.knownFlags
+    let demand = Demand(.write, user: true)
+    let isCommon = unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch
     guard
-      unsafe raw <= lastUserAddress && front.pointee.epoch == shared.pointee.epoch
-        && pair[0] == table << 19 | front.pointee.userWalkTag && pair[1] & 0x40F == 0x400
-        && entry & ~leafMask == front.pointee.knownBits && Demand(.write, user: true).isMet(by: word)
+      unsafe isCommon && pair[0] == table << 19 | front.pointee.userWalkTag && pair[1] & 0x40F == 0x400
+        && entry & ~leafMask == front.pointee.knownBits && demand.isMet(by: word)
     else {
-      guard case .success(let physicalAddress) = access(address, .write, user: true, on: cpu) else {
+      let mayWalk =
+        unsafe isCommon && front.pointee.cachedLevels & ~1 == 0 && front.pointee.context != 0 && hasUsualCaches
+      let result =
+        mayWalk
+        ? walkToPage(address, .write, user: true, on: cpu.rawValue, demand)
+        : access(address, .write, user: true, on: cpu)
+      guard case .success(let physicalAddress) = result else {
         preconditionFailure("an access that its fault has allowed is refused")
       }
       return physicalAddress
