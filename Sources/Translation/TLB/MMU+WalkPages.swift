@@ -42,6 +42,9 @@ extension MMU {
     // the level of the table at which the walk begins: below the lowest entry that is cached
     var top = 0
     var table: UInt64 = 0
+    // where entries of each level are cached, and under which tag
+    var pairs = unsafe InlineArray<5, UnsafeMutablePointer<UInt64>>(repeating: front.pointee.walks)
+    var tags = InlineArray<5, UInt64>(repeating: 0)
     while true {
       if top == rootLevel {
         table = unsafe contexts[front.pointee.context].table?._withUnsafeGuaranteedRef { $0.rootFrame.rawValue } ?? 0
@@ -49,13 +52,16 @@ extension MMU {
       }
       let number = unsafe raw &>> levels[top &+ 1].shift
       let pair = unsafe walkPair(front, number, level: top &+ 1)
-      if unsafe pair[0] == number << 19 | front.pointee.userWalkTag &+ UInt64(truncatingIfNeeded: top) {
+      let tag = unsafe number << 19 | front.pointee.userWalkTag &+ UInt64(truncatingIfNeeded: top)
+      if unsafe pair[0] == tag {
         let word = unsafe pair[1]
         if word & 0x40F != 0x400 { return walk(address, kind, user: user, on: cpu) }
         table = (word & Self.walkFrameMask) &>> pageShift
         break
       }
       top &+= 1
+      unsafe pairs[unchecked: top] = pair
+      unsafe tags[unchecked: top] = tag
     }
     if !frames.isTable(table) { return walk(address, kind, user: user, on: cpu) }
     // First down to the page's table, without a trace.
@@ -78,9 +84,8 @@ extension MMU {
     unsafe state.pointee.counters.references[0] &+= 1
     level = top
     while level > 0 {
-      let number = unsafe raw &>> levels[level].shift
-      let pair = unsafe walkPair(front, number, level: level)
-      unsafe pair[0] = number << 19 | front.pointee.userWalkTag &+ UInt64(truncatingIfNeeded: level &- 1)
+      let pair = unsafe pairs[unchecked: level]
+      unsafe pair[0] = tags[unchecked: level]
       unsafe pair[1] = (nexts[unchecked: level] &<< pageShift) & Self.walkFrameMask | 0xC00
       unsafe state.pointee.counters.references[unchecked: level] &+= 1
       level &-= 1
