@@ -22,6 +22,35 @@ struct StaleTranslationTests {
       try machine.finish()
     }
   }
+
+  /// Also where it was the table's only page that was unmapped, and the frame is soon another table.
+  @Test(arguments: PageFormat.all) func theWayToATableThatGoesIsForgotten(format: PageFormat) throws {
+    let memory = TestMemory(frameSize: format.frameSize, frames: 1 << 8)
+    let kernel = try PageTable(kernelOf: try memory.tableFrames(), format: format)
+    let mmu = try MMU(cpuCount: 3, kernel: kernel)
+    let space = try PageTable(space: 1, kernel: kernel, enforcesWriteXorExecute: true)
+    try mmu.attach(space)
+    for cpu in 0..<3 { try mmu.switchSpace(on: CPUID(cpu), to: space) }
+    func address(_ table: UInt64, _ page: UInt64) -> VirtualAddress {
+      VirtualAddress((table * format.basePages(level: 1) + page) << format.pageShift)
+    }
+    func map(_ address: VirtualAddress) throws {
+      try space.map(
+        address, to: FrameRange(start: FrameNumber(200), count: FrameCount(1)), flags: [.present, .user], sizes: .base)
+    }
+    func isThere(_ address: VirtualAddress, on cpu: Int) -> Bool {
+      if case .success = mmu.access(address, .read, user: true, on: CPUID(cpu)) { return true }
+      return false
+    }
+    // A second table keeps those above from going as well.
+    try map(address(0, 3))
+    try map(address(1, 3))
+    for cpu in 0..<3 { #expect(isThere(address(0, 3), on: cpu)) }
+    try space.unmap(PageRange(address(0, 3))).now(mmu, from: CPUID(0))
+    try map(address(2, 5))
+    for cpu in 0..<3 { #expect(isThere(address(2, 5), on: cpu) && !isThere(address(0, 5), on: cpu), "CPU \(cpu)") }
+    mmu.detach(space)
+  }
 }
 
 /// The machine and its model.

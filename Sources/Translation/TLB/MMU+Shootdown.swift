@@ -101,7 +101,7 @@ extension MMU {
     unsafe contexts[order.context].generation &+= 1
     let generation = unsafe contexts[order.context].generation
     var asked = 0
-    if order.pages == 1, order.step == pageShift, order.context != 0, !order.isFull {
+    if order.pages == 1, order.step == pageShift, order.context != 0, !order.isFull, order.dropsWalks == dropsWalks {
       asked = flushPage(order, generation, from: origin, sparingLazy: sparingLazy)
     } else if order.context == 0 {
       for cpu in 0..<cpuCount where unsafe cpus[cpu].isActive { ask(cpu, origin, order, generation, &asked) }

@@ -17,32 +17,43 @@ extension PageTable {
     let from = try check(range)
     let to = try check(PageRange(target, pageCount: range.pageCount))
     let length = range.pageCount &<< format.pageShift
-    var done: UInt64 = 0
+    var progress = Progress()
     do throws(MemoryError) {
-      try move(from, to, length, removed, cpu, &done)
+      try move(from, to, length, removed, cpu, &progress)
     } catch {
-      var back: UInt64 = 0
+      var back = Progress()
       // The tables are all there.
-      try? move(to, from, done, removed, cpu, &back)
+      try? move(to, from, progress.done, removed, cpu, &back)
       if rootChanged { syncFollowers() }
       throw error
     }
     if rootChanged { syncFollowers() }
     var obligation = FlushObligation(frames: frames, context: context, start: range.start)
-    obligation.movesTables = true
-    obligation.cover(from: range.start, pageCount: range.pageCount, strideShift: 0)
+    obligation.movesTables = progress.movedTable
+    if progress.movedTable || progress.movedPage {
+      obligation.cover(from: range.start, pageCount: range.pageCount, strideShift: 0)
+    }
     return obligation
   }
 
+  private struct Progress {
+    /// In bytes.
+    var done: UInt64 = 0
+    /// Whether a page that CPUs may have cached was among what moved by itself, and whether a table moved.
+    var movedPage = false
+    var movedTable = false
+  }
+
   private func move(
-    _ source: UInt64, _ target: UInt64, _ length: UInt64, _ removed: PageFlags, _ cpu: CPUID, _ done: inout UInt64
+    _ source: UInt64, _ target: UInt64, _ length: UInt64, _ removed: PageFlags, _ cpu: CPUID, _ progress: inout Progress
   ) throws(MemoryError) {
-    while done < length {
-      let (from, to, left) = (source + done, target + done, length - done)
+    while progress.done < length {
+      let (from, to, left) = (source + progress.done, target + progress.done, length - progress.done)
       var path = InlineArray<5, UInt64>(repeating: 0)
       let level = descend(from, path: &path)
       if let whole = try moveTable(from, to, left, path, lowest: level, cpu) {
-        done += whole
+        progress.done += whole
+        progress.movedTable = true
         continue
       }
       // SAFETY: the table is ours, the index within it.
@@ -50,8 +61,13 @@ extension PageTable {
       let shift = format.shifts[level]
       if level > 0, raw == 0 {
         // Nothing is there, but the target has the tables above as well (`alloc_new_pud`).
-        if level == 1, format.rootLevel > 1 { _ = try userTable(of: to, level: 2, cpu: cpu) }
-        done += min(left, (1 &<< shift) - from & (1 &<< shift - 1))
+        let size: UInt64 = 1 &<< shift
+        var step = min(left, size - from & (size - 1))
+        if level == 1, format.rootLevel > 1 {
+          _ = try userTable(of: to, level: 2, cpu: cpu)
+          step = min(step, size - to & (size - 1))
+        }
+        progress.done += step
         continue
       }
       let table = try userTable(of: to, level: level, cpu: cpu)
@@ -59,14 +75,14 @@ extension PageTable {
       let (first, second) = (format.index(from, level: level), format.index(to, level: level))
       let count = min(Int(left &>> shift), entryCount(level: level) - max(first, second))
       precondition(count > 0, "a larger page that is cut")
-      moveEntries(from: path[level], first, to: table, second, count: count, level: level, removed, &done)
+      moveEntries(from: path[level], first, to: table, second, count: count, level: level, removed, &progress)
     }
   }
 
-  /// Moves entries up to the first that leads to a table. `done` grows by what they cover.
+  /// Moves entries up to the first that leads to a table.
   private func moveEntries(
     from source: UInt64, _ first: Int, to target: UInt64, _ second: Int, count: Int, level: Int, _ removed: PageFlags,
-    _ done: inout UInt64
+    _ progress: inout Progress
   ) {
     // SAFETY: both tables are ours, with that many entries from there on.
     let (from, to) = unsafe (frames.entries(source) + first, frames.entries(target) + second)
@@ -74,9 +90,10 @@ extension PageTable {
     for index in 0..<count {
       let raw = unsafe from[index]
       if level > 0, raw == 0 || subtable(raw, level: level) != nil { break }
-      done += 1 &<< format.shifts[level]
+      progress.done += 1 &<< format.shifts[level]
       if raw == 0 { continue }
       assert(unsafe to[index] == 0)
+      if raw & format.presentBit != 0 { progress.movedPage = true }
       let flags = format.flags(raw)
       let kept = flags.subtracting(removed)
       unsafe to[index] =
