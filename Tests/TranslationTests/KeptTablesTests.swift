@@ -116,7 +116,8 @@ struct KeptTables {
     pageCount = min(upper * 2 + size * 3, (format.layout.user.last.rawValue >> format.pageShift) / 16)
   }
 
-  var wholeRange: PageRange { PageRange(VirtualAddress(0), pageCount: pageCount) }
+  /// Moves go a little beyond the end.
+  var wholeRange: PageRange { PageRange(VirtualAddress(0), pageCount: pageCount * 4) }
   private func address(_ page: UInt64) -> VirtualAddress { VirtualAddress(page << format.pageShift) }
   private func pagesShift(_ level: Int) -> UInt64 { format.shifts[level + 1] - format.pageShift }
 
@@ -232,9 +233,7 @@ struct KeptTables {
 
   mutating func removeAll() throws {
     let bounds = TableBounds(floor: VirtualAddress(0), ceiling: VirtualAddress(.max))
-    // Moves go a little beyond the end.
-    let range = PageRange(VirtualAddress(0), pageCount: pageCount * 4)
-    try space.unmap(range, holes: .skipped, freeingTablesWithin: bounds) { _ in }.withoutCPUs()
+    try space.unmap(wholeRange, holes: .skipped, freeingTablesWithin: bounds) { _ in }.withoutCPUs()
   }
 
   func difference() -> String? {
