@@ -235,6 +235,14 @@ enum FrameLink {
     return unsafe place.pointee.compareExchange(expected: old.bits, desired: new.bits, ordering: .relaxed).exchanged
   }
 
+  /// Has the host commit the first words of a block's frames, a page of them, by a write that changes nothing: what is read first it maps to its
+  /// page of zeros, and again when it is written.
+  func commit(block: Int) {
+    assert(block >= 0 && block << 9 < limit)
+    // SAFETY: inside the table, as asserted.
+    _ = unsafe words[block << 9].compareExchange(expected: 0, desired: 0, ordering: .relaxed)
+  }
+
   @inline(__always)
   private func link(_ frame: Int) -> UInt64 {
     assert(frame >= 0 && frame < limit)

@@ -236,6 +236,7 @@ extension PhysicalMemory {
     while left > 0, slot != 4 || last < 0 || isWorthTaking(zone, left, mobility: index),
       let run = takeForList(zone, slot, left, mobility: index)
     {
+      if slot != 4, !store.touched.contains(run.lowerBound >> 9) { table.commit(block: run.lowerBound >> 9) }
       for frame in stride(from: run.lowerBound, to: run.upperBound, by: frames) {
         let next = frame &+ frames
         table.list(
